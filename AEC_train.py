@@ -10,7 +10,8 @@ After an interruption, the same command resumes it.
 import sys
 from collections.abc import Sequence
 
-from RISCluster.cli import all_processes, parse_stage
+from RISCluster.errors import all_processes
+from RISCluster.settings import parse_stage
 
 
 def main(words: Sequence[str] | None = None) -> int:

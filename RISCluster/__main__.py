@@ -5,11 +5,9 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from .cli import all_processes, guarded, package_command, parse_stage, run_stage
-from .commands.arguments import COMMANDS, STAGES, parse, sentence
-from .settings import shipped_config
-
-STAGE_HELP = "{}\n\n    {} run.name=rutford data.file=x.h5\n\nThe same command resumes a stage."
+from .commands.arguments import COMMANDS, STAGES, parse
+from .errors import all_processes, guarded
+from .settings import package_command, shipped_config
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -27,15 +25,15 @@ def main(words: Sequence[str] | None = None) -> int:
         hint = f"; did you mean {near[0]}?" if near else ""
         print(f"no command '{name}'{hint}; commands: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
-    if name in STAGES:
-        text = STAGE_HELP.format(sentence(name), program)
-        arguments = parse_stage(text, rest, program)
-        return all_processes(lambda: run_stage(STAGES[name], arguments.config, arguments.settings))
 
     def work() -> None:
         arguments = parse(name, program, rest)
         if name == "config":
             print(shipped_config(), end="", flush=True)
+        elif name in STAGES:
+            from .run_folder import run_stage  # here, so that --help is fast
+
+            run_stage(STAGES[name], arguments.config, arguments.words)
         else:
             module = importlib.import_module(f".commands.{COMMANDS[name].module}", __package__)
             getattr(module, f"run_{name}")(arguments)

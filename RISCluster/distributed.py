@@ -93,10 +93,6 @@ class Ranks:
         """Whether the flag is true on any rank."""
         return any(self.gather_results(lambda: flag))
 
-    def barrier(self) -> None:
-        """Wait for all ranks."""
-        self.gather_results(lambda: None)
-
 
 @contextmanager
 def _peer_errors() -> Iterator[None]:

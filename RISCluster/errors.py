@@ -1,4 +1,13 @@
-"""Errors that a user can act on; the command line prints them as one line."""
+"""Errors that a user can act on, which the command line prints as one line, and exit codes.
+
+Exit codes: 0 done; 2 bad input or settings; 130 and 143 stopped by SIGINT and SIGTERM with the
+state saved; 141 standard output was closed; 1 anything else, with a traceback.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable
 
 
 class RISClusterError(Exception):
@@ -46,3 +55,42 @@ class Stopped(RISClusterError):
 
     def __reduce__(self) -> tuple:
         return Stopped, (str(self), self.signal_number)  # sent between processes
+
+
+def all_processes(work: Callable[[], object]) -> int:
+    """`guarded`; one of several processes exits here with the code."""
+    code = guarded(work)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # PyTorch's threads can abort a shut-down
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def guarded(work: Callable[[], object]) -> int:
+    """Do the work, print an error as one line and return the exit code."""
+    try:
+        work()
+    except RISClusterError as error:
+        is_rank0 = os.environ.get("RANK", "0") == "0"  # of torchrun
+        if is_rank0 if error.is_cause is None else error.is_cause:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("Stopped: run the same command to resume", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # as `head` closes its pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (MemoryError, RuntimeError) as error:  # PyTorch raises RuntimeError, on CPU and GPU
+        reason = " ".join(str(error).split())
+        is_memory = re.search("allocate memory|out of memory", reason, re.IGNORECASE)
+        if not (isinstance(error, MemoryError) or is_memory):
+            raise
+        print(
+            f"MemoryError: {reason[:200] or 'not enough memory'}; set data.loadmode=disk or "
+            "smaller batch sizes, and run the same command again: files saved before are intact",
+            file=sys.stderr,
+        )
+        return 2
+    return 0

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ class Parts:
 
     def is_done(self, job: Job) -> bool:
         """Whether a part is finished."""
-        return _is_done(self.path(job))
+        return self.path(job).exists() and _marker(self.path(job)).exists()
 
     def remove(self) -> None:
         """Remove the parts, after the target is written."""
@@ -116,14 +116,14 @@ class Parts:
         stop: StopRequest, progress: Progress,
     ) -> list[Job]:  # fmt: skip
         """Do jobs; those that another process has begun are left, but with `is_last`."""
-        left = []
         if not jobs:
-            return left
+            return []
         calls = (
             delayed(_do)(number, work, job.task, self.path(job), is_last, Path.cwd())
             for number, job in enumerate(jobs)
             if not stop.signal_number
         )
+        left = []
         with _pool(self.settings, min(workers_for(workers, len(jobs)), len(jobs))) as pool:
             for number, summary in pool(calls):
                 if summary is None:
@@ -144,12 +144,9 @@ class Parts:
 
 
 @contextmanager
-def _pool(settings: RunSettings, workers: int) -> Iterator[Callable[[Iterable], Iterable]]:
-    """Function that runs calls of `joblib.delayed`, each when a worker is free."""
+def _pool(settings: RunSettings, workers: int) -> Iterator[Parallel]:
+    """Pool that runs calls of `joblib.delayed`, each when a worker is free."""
     backend, address = settings.backend, settings.scheduler
-    if backend == "processes" and workers <= 1:
-        yield lambda calls: (function(*given, **more) for function, given, more in calls)
-        return
     if backend != "processes" and address is None:
         raise SettingsError(f"[run] backend = {backend} needs run.scheduler, as tcp://host:8786")
     options = {"backend": "loky", "n_jobs": workers, "initializer": _start_worker}
@@ -174,12 +171,16 @@ def _pool(settings: RunSettings, workers: int) -> Iterator[Callable[[Iterable], 
         yield pool
 
 
+def _start_worker() -> None:
+    """Prepare a worker process: one thread, and signals left to the parent."""
+    for name in ("OMP", "OPENBLAS", "MKL"):  # for libraries that are not loaded yet
+        os.environ[f"{name}_NUM_THREADS"] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def _marker(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
-
-
-def _is_done(path: Path) -> bool:
-    return path.exists() and _marker(path).exists()
 
 
 def _do(
@@ -192,7 +193,7 @@ def _do(
     """
     if Path.cwd() != folder:
         os.chdir(folder)
-    if _is_done(path):
+    if path.exists() and _marker(path).exists():
         return number, read_json(_marker(path))
     own, claim = path.with_name(f".{uuid.uuid4().hex}"), path.with_name(f"{path.name}.begun")
     try:
@@ -211,11 +212,3 @@ def _do(
         remove_quietly(own)
         remove_quietly(claim)
     return number, summary
-
-
-def _start_worker() -> None:
-    """Prepare a worker process: one thread, and signals left to the parent."""
-    for name in ("OMP", "OPENBLAS", "MKL"):  # for libraries that are not loaded yet
-        os.environ[f"{name}_NUM_THREADS"] = "1"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,17 +1,17 @@
-"""The run folder: state of each stage, what it was made from, and its stored settings.
+"""The run folder: state of each stage, what it was made from, and stored settings.
 
 A run is ``<folder>/<name>`` with a folder for each stage. ``provenance.json`` of a stage has its
 inputs (settings, data, the stage before it) and, once it is complete, the checksums of its results.
 """
 
 import hashlib
+import importlib
 import json
 import os
 import platform
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .cli import SCRIPTS, stage_command
 from .errors import CheckpointError, RunError
 from .io import (
     LOCK,
@@ -35,13 +34,15 @@ from .io import (
     write_text,
 )
 from .settings import (
+    COMMANDS,
     CONFIG,
     KEYS,
+    SCRIPTS,
     Settings,
     as_text,
     load_found_settings,
-    load_settings,
-    read_stored,
+    read_ini,
+    stage_command,
 )
 
 PROVENANCE = "provenance.json"
@@ -49,13 +50,9 @@ VERIFIED = ("inputs", "results", "fingerprint")  # keys of the provenance with a
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "h5py", "matplotlib")
 NOT_STORED = {"build", "records", "run.name", "run.folder", "run.recipe"}  # sections and keys
 CLUSTER = ("run.backend", "run.scheduler")  # of one command
-CHECKSUMS = {  # inputs that are compared by checksum, in words
+CHECKSUMS = {  # inputs that are compared by checksum, in words; others are names of files
     "data": "the samples of data.file",
     "labels, times and ids": "labels, times or ids in data.file",
-    "event_id": "event ids in data.file",
-    "AEC/model.pt": "the autoencoder (AEC/model.pt)",
-    "GMM/model.npz": "the mixtures (GMM/model.npz)",
-    "aec.initial_weights": "the weights in aec.initial_weights",
 }
 PATHS = ("data.file", "aec.initial_weights", "report.environment", "report.stations")
 
@@ -71,11 +68,6 @@ class StageFolder:
     def path(self) -> Path:
         """Folder of the stage's files."""
         return self.run_folder / self.name
-
-    @property
-    def figures(self) -> Path:
-        """Folder of the run's figures."""
-        return self.run_folder / "figures"
 
     @property
     def command(self) -> str:
@@ -99,37 +91,40 @@ class StageFolder:
         """Keep other processes from changing this run; a RunError if one does."""
         return locked(self.run_folder / LOCK, self.run_folder)
 
-    def is_done(self, inputs: dict[str, Any]) -> bool:
+    def is_done(self, inputs: Mapping[str, Any]) -> bool:
         """Whether the stage is complete, undamaged and made from `inputs`."""
         found = self.provenance() or {}
         is_complete = found.get("status") == "complete" and found["inputs"] == inputs
         return is_complete and not self._damaged(found)
 
-    def _damaged(self, provenance: dict[str, Any]) -> list[str]:
+    def _damaged(self, provenance: Mapping[str, Any]) -> list[str]:
         """Results that are missing or have another checksum."""
         paths = {self.path / name: checksum for name, checksum in provenance["results"].items()}
         return [path.name for path, x in paths.items() if not path.exists() or sha256(path) != x]
 
-    # ---- writing ----
-
     def begin(self, inputs: dict[str, Any], settings_ini: str) -> str:
-        """Prepare the folder; returns ``done``, ``resume``, or ``new`` with the changes.
+        """Prepare the folder; returns ``resume``, or ``new`` with the changes.
 
         `inputs` are JSON values by name that determine the results. A folder with other inputs is
-        renamed with the date.
+        renamed with the date, and its figures are moved into it.
         """
         before = self.provenance()
         changes = [] if before is None else _differences(before["inputs"], inputs)
-        if self.is_done(inputs):
-            return "done"
+        is_new = before is None or bool(changes)
         with write_errors(self.path):
             for pattern in (f"*{PARTIAL}", f".*{LOCK}"):  # of a killed process
                 for path in self.path.rglob(pattern):
                     remove_quietly(path)
             is_used = self.path.exists() and (self.path.is_file() or any(self.path.iterdir()))
-            is_new = before is None or bool(changes)
             if is_new and is_used:
-                changes.append(f"the existing results are now in {self._rename()}")
+                renamed = self.path.with_name(f"{self.name}_{timestamp().replace(':', '-')}")
+                while renamed.exists():  # within a second
+                    renamed = renamed.with_name(f"{renamed.name}_")
+                if self.path.is_dir():  # figures first, in case this is interrupted
+                    for figure in (self.run_folder / "figures").glob(f"{self.name}_*"):
+                        (self.path / "figures").mkdir(exist_ok=True)
+                        figure.replace(self.path / "figures" / figure.name)
+                changes.append(f"the existing results are now in {self.path.rename(renamed)}")
             self.path.mkdir(parents=True, exist_ok=True)
         if is_new:  # first, because a folder without provenance counts as another program's
             begun = {"stage": self.name, "status": "unfinished", "inputs": inputs}
@@ -139,18 +134,7 @@ class StageFolder:
             return "resume"
         return f"new: {'; '.join(changes)}" if changes else "new"
 
-    def _rename(self) -> Path:
-        """Rename the folder with the date; its figures are moved into it."""
-        renamed = self.path.with_name(f"{self.path.name}_{timestamp().replace(':', '-')}")
-        while renamed.exists():  # within a second
-            renamed = renamed.with_name(f"{renamed.name}_")
-        if self.path.is_dir():  # figures first, in case this is interrupted
-            for figure in self.figures.glob(f"{self.name}_*"):
-                (self.path / "figures").mkdir(exist_ok=True)
-                figure.replace(self.path / "figures" / figure.name)
-        return self.path.rename(renamed)
-
-    def complete(self, results: list[str], notes: dict[str, Any]) -> None:
+    def complete(self, results: Sequence[str], notes: dict[str, Any]) -> None:
         """Mark the stage as complete, with the checksums of `results` (names of files)."""
         checksums = {name: sha256(self.path / name) for name in results}
         ended = {"status": "complete", "ended": timestamp(), "results": checksums}
@@ -159,8 +143,6 @@ class StageFolder:
     def _write_provenance(self, provenance: dict[str, Any]) -> None:
         write_json(self.path / PROVENANCE, provenance | {"checksum": _checksum(provenance)})
 
-    # ---- reading by a later stage ----
-
     def require_begun(self) -> dict[str, Any]:
         """Provenance of a stage, finished or not; a RunError where there is no such stage."""
         provenance = self.provenance()
@@ -168,8 +150,11 @@ class StageFolder:
             raise RunError(f"{self.path}: there is no {self.name} stage; run {self.command} first")
         return provenance
 
-    def require_complete(self) -> dict[str, Any]:
-        """Provenance of a complete stage with undamaged results, or an error with what to run."""
+    def require_complete(self, expected: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Provenance of a complete stage with undamaged results, and with the `expected` inputs.
+
+        Otherwise an error with what differs and what to run.
+        """
         provenance = self.require_begun()
         if provenance.get("status") != "complete":
             raise RunError(
@@ -180,70 +165,55 @@ class StageFolder:
                 f"{self.path / name}: has changed since it was written, or is missing; run "
                 f"{self.command} to make it again"
             )
-        return provenance
-
-    def require_match(self, expected: dict[str, Any]) -> None:
-        """`require_complete` of a stage with these inputs; a RunError names those that differ."""
-        inputs = self.require_complete()["inputs"]
-        if changes := _differences({key: inputs.get(key) for key in expected}, expected):
+        expected = expected or {}
+        inputs = {key: provenance["inputs"].get(key) for key in expected}
+        if changes := _differences(inputs, expected):
             raise RunError(
                 f"{self.path}: the {self.name} stage has other inputs: {'; '.join(changes)}; run "
                 f"{self.command} again, or give its settings or another run.name"
             )
+        return provenance
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Differences of inputs in words: values of settings; other inputs are checksums."""
     phrases = []
     for key in sorted(before.keys() | now.keys()):
-        was, is_now = before.get(key), now.get(key)
-        if was != is_now and key in KEYS:
-            phrases.append(f"{key} was {_shown(was)}, is {_shown(is_now)}")
-        elif was != is_now:
+        values = [before.get(key), now.get(key)]
+        if values[0] != values[1] and key in KEYS:
+            was, is_now = (as_text(tuple(x) if isinstance(x, list) else x) for x in values)
+            phrases.append(f"{key} was {was}, is {is_now}")
+        elif values[0] != values[1]:
             phrases.append(f"{CHECKSUMS.get(key, key)} changed")
     return phrases
 
 
-def _shown(value: Any) -> str:
-    return as_text(tuple(value) if isinstance(value, list) else value)
-
-
-# ---- provenance ---------------------------------------------------------------------------------
-
-
-def _checksum(provenance: dict[str, Any]) -> str:
+def _checksum(provenance: Mapping[str, Any]) -> str:
     text = json.dumps([provenance.get(key) for key in VERIFIED], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def timestamp(seconds: float | None = None) -> str:
-    """Now, or a time in seconds since 1970, as ISO 8601."""
-    moment = datetime.fromtimestamp(time.time() if seconds is None else seconds, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+def timestamp() -> str:
+    """The time now, as ISO 8601."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _circumstances() -> dict[str, Any]:
     """When, where and with what a stage is run."""
+    root, commit = Path(__file__).parent.parent, ""
+    if (root / ".git").exists():  # a checkout; ends with -dirty where files were edited
+        words = ["git", "-C", root, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        with suppress(OSError, subprocess.TimeoutExpired):
+            commit = subprocess.run(words, capture_output=True, text=True, timeout=10).stdout
     versions = {package: metadata.version(package) for package in PACKAGES}
     return {
         "started": timestamp(),
         "command": sys.argv,
         "directory": os.getcwd(),
-        "git": _git_state(),
+        "git": commit.strip() or "unknown",
         "machine": {"platform": platform.platform(), "python": platform.python_version()},
         "versions": {"RISCluster": __version__} | versions,
     }
-
-
-def _git_state() -> str:
-    """Commit of the checkout of this package, with ``-dirty`` where files were edited."""
-    root = Path(__file__).parent.parent
-    words = ["git", "-C", root, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    with suppress(OSError, subprocess.TimeoutExpired):
-        if (root / ".git").exists():
-            answer = subprocess.run(words, capture_output=True, text=True, timeout=10)
-            return answer.stdout.strip() or "unknown"
-    return "unknown"
 
 
 # ---- stored settings ----------------------------------------------------------------------------
@@ -251,40 +221,41 @@ def _git_state() -> str:
 
 def load_run_settings(config: str | None, overrides: Sequence[str]) -> Settings:
     """Settings of a stage that is to run, of a run that may exist already."""
-    return load_found_settings(config, overrides, stored=_stored_of_run)
-
-
-def load_stage_settings(stage: StageFolder, overrides: Sequence[str] = ()) -> Settings:
-    """Settings of a finished stage, and words that replace single ones."""
-    return load_settings(None, overrides, stored=lambda _: _stored_of_stage(stage))
-
-
-def _stored_of_run(run_folder: Path) -> dict[str, str]:
-    """Stored texts of the stage that was started last, which had those of the stages before."""
-    stages = [StageFolder(run_folder, name) for name in SCRIPTS]
-    begun = [stage for stage in stages if (stage.path / CONFIG).exists()]
+    run_folder = load_found_settings(config, overrides).run_folder
+    begun = [StageFolder(run_folder, name) for name in SCRIPTS]
+    begun = [stage for stage in begun if (stage.path / CONFIG).exists()]
     if not begun:
-        return {}
+        return load_found_settings(config, overrides)
+    # The stage that was started last had the settings of the stages before.
     latest = max(begun, key=lambda stage: (stage.provenance() or {}).get("started", ""))
-    return {
+    stored = {
         name: text
-        for name, text in _stored_of_stage(latest).items()
+        for name, text in stored_settings(latest).items()
         if NOT_STORED.isdisjoint([name, name.partition(".")[0]])
     }
+    return load_found_settings(config, overrides, stored)
 
 
-def _stored_of_stage(stage: StageFolder) -> dict[str, str]:
-    """Stored texts of a stage; relative paths are looked up in the folder of its command too."""
-    texts = read_stored(stage.path / CONFIG)
-    texts = {name: text for name, text in texts.items() if name not in CLUSTER}
+def stored_settings(stage: StageFolder) -> dict[str, str]:
+    """Settings of a stage as texts; relative paths are looked up in its command's folder too."""
+
+    def exist(text: str) -> bool:
+        return all(map(os.path.exists, find_paths(text)))
+
+    texts = read_ini(stage.path / CONFIG)
+    texts = {name: text for name, text in texts.items() if name in KEYS and name not in CLUSTER}
     directory = (stage.provenance() or {}).get("directory", "")
     for name in PATHS:
         text = texts.get(name, "")
         there = ", ".join(os.path.join(directory, part.strip()) for part in text.split(","))
-        if text and not _exist(text) and _exist(there):
+        if text and not exist(text) and exist(there):
             texts[name] = there
     return texts
 
 
-def _exist(text: str) -> bool:
-    return all(map(os.path.exists, find_paths(text)))
+def run_stage(stage: str, config: str | None, overrides: Sequence[str]) -> Settings:
+    """Run a stage with the settings of its run, of a file and of the command line; return them."""
+    settings = load_run_settings(config, overrides)
+    module = importlib.import_module(f".stages.{COMMANDS[stage]}", __package__)
+    getattr(module, f"run_{stage.lower()}")(settings)
+    return settings

@@ -3,21 +3,25 @@
 A key is added to its dataclass, with type and default, and to config.ini, where its comment ends
 with what is allowed, which `Key.value` follows: words (``auto | cpu``), a form (``a number from 0
 to 1``), or both (``none, or a number above 0``); with ``list of`` before it, several values with
-commas are a sweep.
+commas are a sweep. Only light modules are imported here, so that ``--help`` is fast.
 """
 
+import argparse
 import configparser
 import dataclasses
 import difflib
 import math
 import operator
 import re
+import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatch
 from functools import partial
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -35,14 +39,12 @@ INVALIDATED = {
     "run.* data.* report.* build.archive": "nothing",
     "*": "result",
 }
-
 RENAMED = {  # keys of earlier versions
     "data.workers": "data.cpu_threads",
     "gmm.start": "gmm.init",
     "gmm.prior": "gmm.covariance_shrinkage",
     "gmm.stability": "gmm.n_resamples",
 }
-
 RECIPES = {  # of run.recipe; paper is Jenkins et al. 2021, where the defaults differ from it
     "none": "",
     "paper": "data.amplitude=linear data.standardize=no aec.latent_activation=relu "
@@ -50,7 +52,6 @@ RECIPES = {  # of run.recipe; paper is Jenkins et al. 2021, where the defaults d
     "gmm.init=kmeans gmm.covariance_shrinkage=0 dec.latent_scale=none dec.gamma=0.001 "
     "dec.labels=student dec.keep=refined",
 }
-
 PRESETS = {  # of [build], where the defaults, which are "ris", differ; sources in docs/commands.md
     "ris": "",
     "icequakes": "sampling_rate=auto bandpass=20-200 frequencies=20-200 sta=0.05 lta=2 on=6 off=3 "
@@ -63,12 +64,11 @@ PRESETS = {  # of [build], where the defaults, which are "ris", differ; sources 
     "dead_time=10 length=10 segment=0.8 overlap=0.875",
 }
 
-
 # ---- values with a text form of their own -------------------------------------------------------
 
 
 class Band(NamedTuple):
-    """A range, as of frequencies in Hz: ``low-high``."""
+    """A range, as of frequencies in Hz or distances in m: ``low-high``."""
 
     low: float
     high: float
@@ -89,17 +89,11 @@ class AxisSlice(NamedTuple):
         return ":".join(parts if self.step is not None else parts[:2])
 
 
-class Months(NamedTuple):
+class Months(Band):
     """A season by its first and last month, 1 to 12; it may include the turn of the year."""
 
-    first: int
-    last: int
-
-    def __str__(self) -> str:
-        return f"{self.first}-{self.last}"
-
     def __contains__(self, month: object) -> bool:
-        return (month - self.first) % 12 <= (self.last - self.first) % 12
+        return (month - self.low) % 12 <= (self.high - self.low) % 12
 
 
 class Numbers(tuple):
@@ -120,8 +114,20 @@ def _ends(text: str) -> tuple[int, int]:
     return int(first), int(last if dash else first)
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(","))
+def _parts(text: str, mark: str, count: int, kind: Callable, ascend: bool = True) -> tuple:
+    values = tuple(kind(part) for part in text.split(mark))
+    _require(len(values) == count)
+    _require(not ascend or all(low < high for low, high in pairwise(values)))
+    return values
+
+
+def _whole_numbers(text: str, most: int) -> list[int]:
+    numbers: dict[int, None] = {}
+    for low, high in map(_ends, text.split(",")):
+        _require(low <= high < low + most)
+        numbers |= dict.fromkeys(range(low, high + 1))
+    _require(len(numbers) <= most)
+    return list(numbers)
 
 
 def _match(pattern: str, text: str) -> str:
@@ -129,44 +135,20 @@ def _match(pattern: str, text: str) -> str:
     return text
 
 
-def _band(text: str) -> Band:
-    low, high = map(float, text.split("-"))
-    _require(0 <= low < high < math.inf)
-    return Band(low, high)
-
-
-def _corners(text: str) -> tuple[float, ...]:
-    f1, f2, f3, f4 = map(float, text.split(","))
-    _require(0 <= f1 < f2 < f3 < f4 < math.inf)
-    return f1, f2, f3, f4
-
-
 def _axes(text: str) -> tuple[str, ...]:
-    names = _names(text)
+    names = tuple(part.strip() for part in text.split(","))
     _require(sorted(names) in (["frequency", "sample", "time"], ["channel", "frequency", "time"]))
     return names
 
 
-def _sizes(text: str) -> tuple[int, ...]:
-    sizes = tuple(map(int, text.split(",")))
-    _require(len(sizes) == 3 and min(sizes) >= 1)
-    return sizes
-
-
-def _time(text: str) -> str:
-    datetime.fromisoformat(text)
-    return text
-
-
-def _period(text: str) -> str:
-    first, last = map(datetime.fromisoformat, text.split("/"))
-    _require(first < last)
+def _times(text: str, count: int) -> str:
+    _parts(text, "/", count, datetime.fromisoformat)
     return text
 
 
 def _moments(text: str) -> str:
     for part in text.split(","):
-        _time(part.split()[0])
+        _times(part.split()[0], 1)
     return text
 
 
@@ -176,21 +158,8 @@ def _axis_slice(text: str) -> AxisSlice:
     return AxisSlice(*parts)
 
 
-def _cluster_numbers(text: str) -> Numbers:
-    spans = [_ends(part) for part in text.split(",")]
-    _require(all(1 <= low <= high <= 1000 for low, high in spans))
-    return Numbers(sorted({n for low, high in spans for n in range(low, high + 1)}))
-
-
-def _indices(text: str) -> Numbers:
-    spans = [_ends(part) for part in text.split(",")]
-    _require(all(0 <= low <= high for low, high in spans))
-    _require(sum(high - low + 1 for low, high in spans) <= 200)
-    return Numbers(dict.fromkeys(i for low, high in spans for i in range(low, high + 1)))
-
-
 def _components(text: str) -> tuple[str, ...]:
-    names = _names(text) if "," in text else tuple(text)
+    names = tuple(part.strip() for part in (text.split(",") if "," in text else text))
     _require(len(names) > 1 and all(names) and len(set(names)) == len(names))
     return names
 
@@ -209,22 +178,21 @@ FORMS: dict[str, Callable[[str], Any]] = {
     "a folder name": partial(_match, r"(?!\.{1,2}$|[-~])[^/\\:*?\"<>|\x00-\x1f\x7f]+"),
     "cuda:N": partial(_match, r"cuda:\d+"),
     "an address": partial(_match, r"[a-z]+://\S+|auto"),
-    "low-high": _band,
-    "four ascending frequencies": _corners,
+    "low-high": lambda text: Band(*_parts(text, "-", 2, float)),
+    "four ascending frequencies": lambda text: _parts(text, ",", 4, float),
     "sample, frequency, time": _axes,
-    "three whole numbers": _sizes,
-    "a time": _time,
-    "two times": _period,
+    "three whole numbers": lambda text: _parts(text, ",", 3, int, ascend=False),
+    "a time": partial(_times, count=1),
+    "two times": partial(_times, count=2),
     "times and names": _moments,
     "start:stop:step": _axis_slice,
-    "numbers of clusters": _cluster_numbers,
-    "indices": _indices,
+    "numbers of clusters": lambda text: Numbers(sorted(_whole_numbers(text, 1000))),
+    "indices": lambda text: Numbers(_whole_numbers(text, 200)),
     "letters, or station codes": _components,
     "seasons": _seasons,
 }
 LIMITS = {"from": operator.ge, "above": operator.gt, "to": operator.le, "below": operator.lt}
 YES_NO = configparser.ConfigParser.BOOLEAN_STATES
-
 
 # ---- keys ---------------------------------------------------------------------------------------
 
@@ -239,7 +207,7 @@ class Key(NamedTuple):
     takes_sweep: bool  # several values with commas are a sweep
 
     def value(self, text: str) -> Any:
-        """Value of a text; a ValueError where it is not allowed."""
+        """Value of a text; a ValueError, TypeError or IndexError where it is not allowed."""
         if self.takes_sweep and "," in text:
             values = dict.fromkeys(self.value(part.strip()) for part in text.split(","))
             return tuple(values) if len(values) > 1 else next(iter(values))
@@ -249,10 +217,11 @@ class Key(NamedTuple):
             return None if self.form and self.words == ["none"] else text
         _require(bool(self.form and text))
         value = next((FORMS[start] for start in FORMS if self.form.startswith(start)), str)(text)
-        if isinstance(value, int | float):
-            _require(math.isfinite(value))
-            for word, end in re.findall(r"(from|above|to|below) ([\d,]*\.?\d+)", self.form):
-                _require(LIMITS[word](value, float(end.replace(",", ""))))
+        for number in value if isinstance(value, tuple) else [value]:
+            if isinstance(number, int | float):
+                _require(math.isfinite(number))
+                for word, end in re.findall(r"(from|above|to|below) ([\d,]*\.?\d+)", self.form):
+                    _require(LIMITS[word](number, float(end.replace(",", ""))))
         return value
 
 
@@ -277,7 +246,6 @@ def _read_keys() -> dict[str, Key]:
 
 
 KEYS = _read_keys()  # by section.key
-
 
 # ---- sections: types and defaults of the keys ---------------------------------------------------
 
@@ -397,7 +365,6 @@ class BuildSettings:
     archive: str = "Data/archive"
     trace_ids: str = "*"
     components: tuple[str, ...] | None = None
-    missing_components: str = "leave_out"
     sampling_rate: Auto | float = 50.0
     constant_gap: float | None = 1.0
     detrend: str | int = "linear"
@@ -442,7 +409,7 @@ class EventsSettings:
 
 @dataclass(frozen=True)
 class RecordsSettings:
-    """[records]: python -m RISCluster cube, a cube from DAS records or an array's waveforms."""
+    """[records]: python -m RISCluster cube, a cube from DAS records."""
 
     dataset: str = "auto"
     order: str = "auto"
@@ -503,12 +470,12 @@ class Settings:
         """Values of a section by ``section.key``."""
         return {f"{section}.{key}": value for key, value in vars(getattr(self, section)).items()}
 
-    def inputs(self, section: str, *kinds: str) -> dict[str, Any]:
-        """JSON values of a section that invalidate one of these kinds, by ``section.key``."""
+    def inputs(self, section: str, kind: str) -> dict[str, Any]:
+        """JSON values of a section that invalidate a kind of results, by ``section.key``."""
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in self.values(section).items()
-            if invalidates(name) in kinds
+            if invalidates(name) == kind
         }
 
     def changed(self, section: str) -> list[str]:
@@ -530,8 +497,6 @@ SECTIONS = {
     for part in dataclasses.fields(Settings)
     if dataclasses.is_dataclass(part.default)
 }
-
-
 DEFAULTS = {
     name: value for section in SECTIONS for name, value in Settings().values(section).items()
 }
@@ -560,45 +525,35 @@ def as_text(value: Any) -> str:
 def load_settings(
     path: str | Path | None,
     overrides: Sequence[str] = (),
-    stored: Callable[[Path], Mapping[str, str]] | None = None,
+    stored: Mapping[str, str] | None = None,
 ) -> Settings:
     """Settings from a config.ini and ``section.key=value`` words; faults are a SettingsError.
 
-    Order of precedence: words, the file where it differs from the default, stored settings (a
-    function of the run folder that returns texts by ``section.key``) where they differ from the
-    default, `run.recipe` and `build.preset`, the default.
+    Order of precedence: words, the file where it differs from the default, stored settings (texts
+    by ``section.key``) where they differ from the default, `run.recipe` and `build.preset`, the
+    default.
     """
-    given = {} if path is None else _changed(_values(_read_ini(Path(path)), str(path)))
+    given = {} if path is None else _changed(_values(read_ini(Path(path)), str(path)))
     given |= _values(_split(overrides), "command line")
     recipe = RECIPES[given.pop("run.recipe", "none")].split()  # its values are stored, not its name
     preset = [f"build.{word}" for word in PRESETS[given.get("build.preset", "ris")].split()]
-    of_run = {}
-    if stored is not None:
-        texts = stored(_settings(given).run_folder)
-        texts = {name: text for name, text in texts.items() if name not in given}
-        of_run = _changed(_values(texts, "settings stored with the run"))
+    texts = {name: text for name, text in (stored or {}).items() if name not in given}
+    of_run = _changed(_values(texts, "settings stored with the run"))
+    values = DEFAULTS | _values(_split(recipe + preset), "recipe or preset") | of_run | given
+    sections = {
+        section: kind(**{key: values[f"{section}.{key}"] for key in vars(kind())})
+        for section, kind in SECTIONS.items()
+    }
     from_run = tuple(f"{name} = {as_text(value)}" for name, value in of_run.items())
-    values = _values(_split(recipe + preset), "recipe or preset") | of_run | given
-    return _settings(values, from_run=from_run)
+    return Settings(**sections, from_run=from_run)
 
 
-def load_found_settings(config: str | None, overrides: Sequence[str], **others: Any) -> Settings:
+def load_found_settings(
+    config: str | None, overrides: Sequence[str], stored: Mapping[str, str] | None = None
+) -> Settings:
     """`load_settings` of the named file, or of config.ini if it exists."""
     found = CONFIG if config is None and Path(CONFIG).exists() else config
-    return dataclasses.replace(load_settings(found, overrides, **others), config=config)
-
-
-def read_stored(path: Path) -> dict[str, str]:
-    """Texts of known keys, by ``section.key``, of a settings file of a stage."""
-    return {name: text for name, text in _read_ini(path).items() if name in KEYS}
-
-
-def _settings(values: Mapping[str, Any], **others: Any) -> Settings:
-    sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
-    for name, value in values.items():
-        section, key = name.split(".")
-        sections[section][key] = value
-    return Settings(**{name: SECTIONS[name](**sections[name]) for name in SECTIONS}, **others)
+    return dataclasses.replace(load_settings(found, overrides, stored), config=config)
 
 
 def _changed(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -624,7 +579,7 @@ def _values(texts: Mapping[str, str], place: str) -> dict[str, Any]:
             )
         try:
             values[name] = KEYS[name].value(text)
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, TypeError):
             section, key = name.split(".")
             sweep = "; several with commas are a sweep" if KEYS[name].takes_sweep else ""
             raise SettingsError(
@@ -634,7 +589,8 @@ def _values(texts: Mapping[str, str], place: str) -> dict[str, Any]:
     return values
 
 
-def _read_ini(path: Path) -> dict[str, str]:
+def read_ini(path: Path) -> dict[str, str]:
+    """Texts of a settings file by ``section.key``; a SettingsError if it can't be read."""
     parser = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=("#", ";"))
     try:
         with path.open(encoding="utf-8-sig") as file:  # some editors begin files with a mark
@@ -645,8 +601,60 @@ def _read_ini(path: Path) -> dict[str, str]:
             f"{path}: can't be read as settings: {reason}; give a file of lines as '[section]' or "
             "'key = value' with --config, or start in the folder that holds config.ini"
         ) from None
-    return {
-        f"{section}.{key}": text.strip()
-        for section in parser.sections()
-        for key, text in parser.items(section)
-    }
+    texts = ((section, *item) for section in parser.sections() for item in parser.items(section))
+    return {f"{section}.{key}": text.strip() for section, key, text in texts}
+
+
+# ---- command lines ------------------------------------------------------------------------------
+
+SCRIPTS = {"AEC": "AEC_train.py", "GMM": "GMM_centroids.py", "DEC": "DEC_train.py"}
+COMMANDS = {"AEC": "pretrain", "GMM": "cluster", "DEC": "refine"}  # commands and modules of stages
+
+
+def package_command(name: str) -> str:
+    """``riscluster NAME`` or ``python -m RISCluster NAME``, as this process was started."""
+    is_installed = Path(sys.argv[0] if sys.argv else "").stem == "riscluster"
+    return f"riscluster {name}" if is_installed else f"python -m RISCluster {name}"
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config``."""
+    text = f"settings file (default: {CONFIG} if it exists, or else the default settings)"
+    parser.add_argument("--config", metavar="FILE", help=text)
+
+
+def parse_stage(description: str, words: Sequence[str] | None) -> argparse.Namespace:
+    """Arguments of the script of a stage, `config` and `settings`."""
+    kind = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=description, formatter_class=kind)
+    add_config(parser)
+    text = "settings that replace those of the file, as run.name=rutford aec.lr=1e-4"
+    parser.add_argument("settings", nargs="*", metavar="section.key=value", help=text)
+    return parser.parse_intermixed_args(words)
+
+
+def stage_command(name: str, run_folder: Path, config: str | None = None, *words: str) -> str:
+    """Command that runs a stage, in the form in which this process was started."""
+    settings = ["--config", config] if config else []
+    settings.append(f"run.name={run_folder.name}")
+    if str(run_folder.parent) != RunSettings.folder:
+        settings.append(f"run.folder={run_folder.parent}")
+    started = Path(sys.argv[0] if sys.argv else "")
+    if started.stem == "riscluster" or started.parts[-2:] == ("RISCluster", "__main__.py"):
+        program = package_command(COMMANDS[name])
+    else:  # a script, or called from Python
+        is_script = started.name in SCRIPTS.values()
+        script = started.with_name(SCRIPTS[name]) if is_script else SCRIPTS[name]
+        program = f"python {shlex.quote(str(script))}"
+    return f"{program} {shlex.join([*settings, *words])}"
+
+
+def first_command(file: str | Path, config: str | None = None) -> str:
+    """Command that runs the first stage on a file, with the run named after it."""
+    run_folder = Path(RunSettings.folder, run_name(file))
+    return stage_command("AEC", run_folder, config, f"data.file={file}")
+
+
+def run_name(file: str | Path) -> str:
+    """Name of a run on a file: the file's, with characters that suit a folder's name."""
+    return re.sub(r"[^\w.+-]+", "_", Path(file).stem).strip("._") or "run"

@@ -42,7 +42,7 @@ from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import RISClusterError
 from RISCluster.fibre.series import open_series
 from RISCluster.runs.labels import read_labels
-from RISCluster.runs.names import names_notes
+from RISCluster.runs.run import read_names
 from RISCluster.settings import RecordsSettings, load_settings
 from RISCluster.waveforms.read import read_traces, scan
 
@@ -212,10 +212,11 @@ def read_waveforms(folder: Path) -> None:
         read_traces(path, item.start, item.start + 2 * 10**9, item.trace_id)
 
 
-def read_names(folder: Path) -> None:
+def names_of(folder: Path) -> None:
     """Names of a run of three clusters."""
-    stage = SimpleNamespace(name="DEC", n_clusters=3, cluster_sizes=np.array([5, 6, 7]))
-    if notes := names_notes(SimpleNamespace(folder=folder, final=stage)):
+    stage, notes = SimpleNamespace(name="DEC", cluster_sizes=np.array([5, 6, 7])), []
+    read_names(folder, stage, notes)
+    if notes:
         raise RISClusterError(notes[0])
 
 
@@ -234,7 +235,7 @@ SUBJECTS = (
     Subject("words", one("words", *WORDS), read_words),
     Subject("environment", one("e.csv", *SERIES), lambda top: read_environment(top / "e.csv")),
     Subject("stations", one("s.csv", *STATIONS), lambda top: read_stations(top / "s.csv")),
-    Subject("names", one("names.csv", NAMES), read_names),
+    Subject("names", one("names.csv", NAMES), names_of),
     Subject("labels", one("l.csv", *LABELS), lambda folder: read_labels(folder / "l.csv")),
     *(Subject(name, lambda _, name=name: layout_seeds(name),
               lambda folder: read_spectrograms(folder / "a.h5"), True)

@@ -27,9 +27,8 @@ import pandas
 import torch  # after OpenMP was set up
 
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import Reader, SampleSet, load_set
+from RISCluster.data.loading import Preparation, Reader, SampleSet, load_set
 from RISCluster.data.synthetic import write_demo
-from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import Ranks, choose_device
 from RISCluster.models import autoencoder
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise

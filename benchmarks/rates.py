@@ -25,11 +25,10 @@ from torch.utils.data import DataLoader, Dataset
 from RISCluster.clustering.initialisation import MAX_TREE_SIZE
 from RISCluster.clustering.mixture import fit_kmeans, fit_mixture
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import HeldSet, Reader, load_set
+from RISCluster.data.loading import Preparation, Reader, SampleSet, load_set
 from RISCluster.data.synthetic import write_demo
-from RISCluster.data.transforms import Preparation
 from RISCluster.distributed import Ranks
-from RISCluster.evaluation.mapping import mapped
+from RISCluster.evaluation.samples import mapped
 from RISCluster.io import open_rows
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.clustering import kl_divergence, target_distribution
@@ -57,11 +56,11 @@ class Bench:
         self.ranks = Ranks(0, 1, torch.device(device))
         self.rng = np.random.default_rng(0)
 
-    def samples(self) -> HeldSet:
+    def samples(self) -> SampleSet:
         """On the device, as `load_set` would hold them."""
         x = torch.rand(self.n, 1, 87, 100, device=self.ranks.device)
         rows = torch.arange(self.n, device=self.ranks.device)
-        return HeldSet(np.arange(self.n), x, rows, self.ranks.device)
+        return SampleSet(np.arange(self.n), x, rows, self.ranks.device)
 
     def network(self) -> AEC:
         model = AEC(NetworkShape(87, 100, 9, "linear"))

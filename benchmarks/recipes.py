@@ -39,8 +39,8 @@ from sklearn.svm import SVC
 
 from RISCluster.clustering.mixture import fit_kmeans, fit_mixture
 from RISCluster.data.layouts import open_spectrograms
+from RISCluster.data.loading import Preparation
 from RISCluster.data.synthetic import write_demo
-from RISCluster.data.transforms import Preparation
 from RISCluster.evaluation.metrics import agreement, overlap, reliability
 from RISCluster.runs.labels import read_labels
 from RISCluster.runtime import log

@@ -18,7 +18,7 @@ import pandas
 import pytest
 import torch
 
-import RISCluster.cli
+from RISCluster import errors
 from RISCluster.data.loading import Reader
 from RISCluster.distributed import Ranks
 from RISCluster.errors import DataError
@@ -76,13 +76,13 @@ def scripts(stages: str, words: Sequence[str] = (), fault: str = "", at: int = 0
         take(self, number, frame)
 
     Reader.blocks, Ranks.sum_gradients, StopRequest._take = blocks, sum_gradients, note
-    end, RISCluster.cli.all_processes = RISCluster.cli.all_processes, RISCluster.cli.guarded
+    end, errors.all_processes = errors.all_processes, errors.guarded
     for stage in stages.split():
         # A rank that is ahead of rank 0 would find the store of the stage before.
         os.environ["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + 1)
         code = runpy.run_path(str(ROOT / SCRIPTS[stage]))["main"]([*SETTINGS, *words])
         if code:
-            RISCluster.cli.guarded = lambda _, code=code: code
+            errors.guarded = lambda _, code=code: code
             break
     end(lambda: None)
 

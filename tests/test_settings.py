@@ -112,7 +112,11 @@ def test_words_replace_the_file_and_later_words_earlier_ones(write):
         ("records.order", ("time",), "auto | time,channel | channel,time"),
         ("report.samples", ("-1", "5-3", "a", "0-200"), "none, or indices from 0"),
         ("report.seasons", ("12-2,1-3",), "seasons without a month in common"),
-        ("report.span", ("2016", "2016-03-01/2016-02-01", "a/b"), "two times"),
+        (
+            "report.span",
+            ("2016", "2016-03-01/2016-02-01", "2016-03-01/2017-01-01Z", "a/b"),
+            "two times",
+        ),
         ("report.moments", ("storm", ","), "times and names"),
     ],
 )
@@ -138,13 +142,13 @@ def test_the_error_of_a_file_or_word_names_it(write, tmp_path):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_replaces_defaults_of_build_and_its_windows_fit(preset):
-    build = load_settings(None, [f"build.preset={preset}", "build.on=7.5"]).build
-    assert (build.preset, build.on) == (preset, 7.5)
-    assert (build == replace(Settings().build, on=7.5)) is (preset == "ris")
+    build = load_settings(None, [f"build.preset={preset}", "build.on=12.5"]).build
+    assert (build.preset, build.on) == (preset, 12.5)
+    assert (build == replace(Settings().build, on=12.5)) is (preset == "ris")
     assert build.dead_time >= build.length  # no windows overlap
     rate = 1000.0 if build.sampling_rate == "auto" else build.sampling_rate
     grid = make_grid(build, rate)
-    assert (grid.n_columns, 40 < grid.n_rows < 100) == (100, True)
+    assert (len(grid.time), 40 < len(grid.rows) < 100) == (100, True)
     assert build.bandpass == build.frequencies
     assert build.bandpass.high < rate / 2
 

@@ -1,33 +1,29 @@
 """Association of detections into events, by the coincidence of onsets over stations.
 
-Letters: N samples, S stations.
+Letters: N samples, n onsets, S stations.
 """
 
 import heapq
 import warnings
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import pandas
-from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from sklearn.metrics.pairwise import haversine_distances
 
 from ..data.cube_file import CubeFile
 from ..data.layouts import open_spectrograms
-from ..data.tables import natural_key
 from ..data.times import NOT_A_TIME, SECOND, parse_times, to_text
 from ..errors import DataError
 from ..io import need, new_file, write_errors
-from ..runs.labels import station_of
 from ..runtime import count, log
 from ..settings import EventsSettings, Settings, as_text
 from ..waveforms.onsets import KM_PER_DEGREE
-from ..waveforms.read import import_obspy
-from .stations import read_stations
+from .stations import read_stations, stations_of
 
 FEW_PAIRS = 20  # of onsets, that show the offset of a clock at least
 CLEAR = 3  # times as many pairs at the offset as at none
@@ -40,7 +36,7 @@ def associate_file(path: Path, settings: Settings, overwrite: bool = False) -> s
     with open_spectrograms(path, data.layout, data.dataset, settings.cube) as file:
         may_replace = overwrite or file.column("event_id") is None
         if isinstance(file, CubeFile):
-            found, where = _in_cube(file, events), f"{file.n_channels:,} channels"
+            found, where = _in_cube(file, events), count(file.n_channels, "channel")
         else:
             ids, texts = file.column("trace_id"), file.column("onset") or file.column("starttime")
             if not ids or not texts or to_text(file.attributes.get("build.method", "")) == "slide":
@@ -60,54 +56,48 @@ def associate_file(path: Path, settings: Settings, overwrite: bool = False) -> s
 def _of_samples(
     path: Path, ids: list[str], onsets: np.ndarray, settings: Settings
 ) -> tuple[np.ndarray, int]:
-    """Event of each sample, and the number of stations."""
-    events, trace = settings.events, pandas.Categorical(ids)
-    codes = [station_of(name) for name in trace.categories]
-    names = sorted(set(codes), key=natural_key)
+    """Event of each sample, (N,), and the number of stations."""
+    events, (names, station) = settings.events, stations_of(pandas.Categorical(ids))
     if len(names) < events.min_stations:
         raise DataError(
             f"{path}: has {count(len(names), 'station')}; association needs events.min_stations = "
             f"{events.min_stations} or more"
         )
-    station = pandas.Index(names).get_indexer(codes)[trace.codes]
-    reach = reach_of(names, settings)
-    longest = float(reach.max())
+    found, known, reach = np.full(len(ids), -1), onsets != NOT_A_TIME, reach_of(names, settings)
+    onsets, station, longest = onsets[known], station[known], float(reach.max())
     offsets = clock_offsets(onsets, station, len(names), events.clock_offset, longest)
     for at in np.flatnonzero(offsets):
         log.warning(
             f"{names[at]}: its clock seems to be late by {offsets[at]:.3g} s by the onsets of "
             "other stations; corrected for association, not in the catalogue"
         )
-    shift = np.rint(offsets * SECOND).astype(np.int64)[station]
-    times = np.where(onsets == NOT_A_TIME, NOT_A_TIME, onsets - shift)
+    times = onsets - np.rint(offsets * SECOND).astype(np.int64)[station]
     if events.neighbours is None:
-        return associate(times, station, reach, events.min_stations), len(names)
-    return link(times, station, events.neighbours, longest, events.min_stations), len(names)
+        found[known] = associate(times, station, reach, events.min_stations)
+    else:
+        window = longest * SECOND
+        found[known] = link(times, station, events.neighbours, window, events.min_stations)
+    return found, len(names)
 
 
 def _in_cube(file: CubeFile, events: EventsSettings) -> np.ndarray:
-    """Event of each sample of a cube, (N,), as by `associate`.
+    """Event of each sample of a cube, (N,): chains of loud ones in adjacent windows, see `link`.
 
-    An event is a region of loud samples that are neighbours in time, and at most
-    ``events.neighbours`` channels apart. A sample is loud if its mean is ``events.cube_ratio``
-    times the median of its channel; of values below 0, decibels, the difference counts.
+    A sample is loud if its mean is ``events.cube_ratio`` times the median of its channel; of values
+    below 0, decibels, the difference counts.
     """
     index, mean = np.arange(file.n_samples), np.full(file.n_samples, np.nan)
     for rows, x in file.read_blocks(index):
         mean[rows] = x.reshape(len(x), -1).mean(axis=1)
-    place, image = file.place(index), np.full((file.n_windows, file.n_channels), np.nan)
-    image[place] = mean
-    middle = pandas.DataFrame(image).median().to_numpy()  # of each channel; NaN is left out
+    window, channel = file.place(index)
+    middle = pandas.Series(mean).groupby(channel).transform("median").to_numpy()
     with np.errstate(invalid="ignore", divide="ignore"):
-        loud = image / middle >= events.cube_ratio
-        if np.nanmin(image, initial=0) < 0:
-            loud = image - middle >= 10 * np.log10(events.cube_ratio)
-    reached = ndimage.binary_dilation(loud, np.ones((1, events.neighbours or 1)))
-    regions, _ = ndimage.label(reached, np.ones((3, 3)))
-    region = pandas.Series(np.where(loud, regions, 0)[place])
-    widths = pandas.Series(place[1]).groupby(region).transform("nunique")
-    kept = region.where((region > 0) & (widths >= events.min_stations))
-    return pandas.factorize(kept, sort=True)[0]
+        loud = mean / middle >= events.cube_ratio
+    if np.nanmin(mean, initial=0) < 0:
+        loud = mean - middle >= 10 * np.log10(events.cube_ratio)
+    found, apart = np.full(len(index), -1), events.neighbours or 1
+    found[loud] = link(window[loud], channel[loud], apart, 1, events.min_stations)
+    return found
 
 
 def reach_of(names: list[str], settings: Settings) -> np.ndarray:
@@ -126,11 +116,8 @@ def reach_of(names: list[str], settings: Settings) -> np.ndarray:
             f"events.window = auto: no coordinates of {', '.join(names[at] for at in unknown[:5])}:"
             " set events.stations to a file that has them, or events.window to seconds"
         )
-    import_obspy()
-    from obspy.geodetics import locations2degrees
-
-    degrees = locations2degrees(*np.repeat(where, n, axis=0).T, *np.tile(where, (n, 1)).T)
-    reach = degrees.reshape(n, n) * KM_PER_DEGREE * events.slowness + events.tolerance
+    degrees = np.rad2deg(haversine_distances(np.deg2rad(where)))
+    reach = degrees * KM_PER_DEGREE * events.slowness + events.tolerance
     np.fill_diagonal(reach, reach.max())
     return reach
 
@@ -138,13 +125,13 @@ def reach_of(names: list[str], settings: Settings) -> np.ndarray:
 def associate(
     onsets: np.ndarray, station: np.ndarray, reach: np.ndarray, min_stations: int
 ) -> np.ndarray:
-    """Event of each sample, (N,), numbered by time; -1 for none.
+    """Event of each onset (n,), in ns, numbered by time; -1 for none.
 
-    An event has a first onset, and the onsets at stations (N,) that follow within `reach` (S, S) of
+    An event has a first onset, and the onsets at stations (n,) that follow within `reach` (S, S) of
     it, in seconds, also repeated ones of a station. Those with most stations are taken first, and
     of these the shortest.
     """
-    order, limits = _by_time(onsets), np.rint(reach * SECOND).astype(np.int64)
+    order, limits = np.argsort(onsets, kind="stable"), np.rint(reach * SECOND).astype(np.int64)
     times, codes = onsets[order], station[order]
     ends = np.searchsorted(times, times + limits.max(initial=0), side="right")
     free, events = np.ones(len(times), dtype=bool), []
@@ -173,33 +160,30 @@ def associate(
     return found
 
 
-def _by_time(onsets: np.ndarray) -> np.ndarray:
-    """Samples in the order of their onsets, without those that have none."""
-    order = np.argsort(onsets, kind="stable")
-    return order[onsets[order] != NOT_A_TIME]
-
-
 def link(
-    onsets: np.ndarray, channel: np.ndarray, neighbours: int, window: float, min_stations: int
+    times: np.ndarray, channel: np.ndarray, neighbours: int, window: float, min_channels: int
 ) -> np.ndarray:
-    """Event of each sample as by `associate`, for channels (N,) in order along a fibre.
+    """Event of each onset (n,) at channels in order along a fibre, numbered by time; -1 for none.
 
     Onsets at channels at most `neighbours` apart, and within a window, are linked in chains.
     """
-    order = _by_time(onsets)
-    times, codes, pairs = onsets[order], channel[order], [np.empty((2, 0), dtype=np.int64)]
-    for step in range(1, len(order)):
-        near = np.flatnonzero(times[step:] - times[:-step] <= window * SECOND)
-        if not len(near):
-            break
-        near = near[np.abs(codes[near + step] - codes[near]) <= neighbours]
-        pairs.append(np.stack([near, near + step]))
+    order, n = np.lexsort((times, channel)), len(times)
+    t, x, (moments, rank) = times[order], channel[order], np.unique(times, return_inverse=True)
+    place, pairs = x * len(moments) + rank[order], []
+    for apart in range(-neighbours, neighbours + 1):
+        # With the next onset of a channel alone: later ones in the window are linked to that one.
+        after = np.searchsorted(place, place + apart * len(moments)) if apart else np.arange(n) + 1
+        first = np.flatnonzero(after < n)
+        second = after[first]
+        near = (x[second] - x[first] == apart) & (t[second] - t[first] <= window)
+        pairs.append([first[near], second[near]])
     rows, columns = np.concatenate(pairs, axis=1)
-    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(order),) * 2)
+    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(n, n))
     group = pandas.Series(connected_components(graph, directed=False)[1])
-    is_event = pandas.Series(codes).groupby(group).transform("nunique") >= min_stations
-    found = np.full(len(onsets), -1, dtype=np.int64)
-    found[order[is_event]] = pandas.factorize(group[is_event])[0]
+    n_channels = pandas.Series(x).groupby(group).transform("nunique")
+    event, found, by_time = np.empty(n), np.empty(n, np.int64), np.argsort(times, kind="stable")
+    event[order] = group.where(n_channels >= min_channels)
+    found[by_time] = pandas.factorize(event[by_time])[0]
     return found
 
 
@@ -211,13 +195,13 @@ def clock_offsets(
     A clock is wrong where the differences of its onsets from those of two or more other stations
     have a clear peak away from 0, in bins of `width` seconds.
     """
-    offsets, known = np.zeros(n_stations), onsets != NOT_A_TIME
+    offsets = np.zeros(n_stations)
     if longest <= width or n_stations < 3:
         return offsets
-    times = (onsets[known] - onsets[known][:1].sum()) / SECOND  # digits of float64
-    codes, edges = station[known], np.arange(-longest - width / 2, longest + width, width)
+    times = (onsets - onsets[:1].sum()) / SECOND  # digits of float64
+    edges = np.arange(-longest - width / 2, longest + width, width)
     for one in range(n_stations):
-        own, others = times[codes == one], np.sort(times[codes != one])
+        own, others = times[station == one], np.sort(times[station != one])
         own = own[np.linspace(0, len(own) - 1, min(len(own), MAX_OFFSET_ONSETS)).astype(int)]
         first, last = (np.searchsorted(others, own + end) for end in (-longest, longest))
         parts = [t - others[a:b] for t, a, b in zip(own, first, last, strict=True)]
@@ -233,7 +217,11 @@ def clock_offsets(
 def _write(path: Path, found: np.ndarray, events: EventsSettings, may_replace: bool) -> None:
     attributes = {f"events.{key}": as_text(value) for key, value in vars(events).items()}
     is_zarr = path.is_dir()
-    with write_errors(path), _opened(path) as file:
+    with write_errors(path), ExitStack() as stack:
+        if is_zarr:
+            file = need("zarr").open_group(str(path), mode="r+")
+        else:
+            file = stack.enter_context(h5py.File(path, "r+"))
         if not may_replace and "events.window" not in file["event_id"].attrs:
             raise DataError(
                 f"{path}: has event ids of another source; give --overwrite to replace them"
@@ -250,9 +238,3 @@ def _write(path: Path, found: np.ndarray, events: EventsSettings, may_replace: b
     if len(frame) == len(found):
         with new_file(table) as partial:
             frame.assign(event_id=found).to_csv(partial, index=False, lineterminator="\n")
-
-
-def _opened(path: Path) -> Any:
-    if path.is_dir():
-        return nullcontext(need("zarr").open_group(str(path), mode="r+"))
-    return h5py.File(path, "r+")

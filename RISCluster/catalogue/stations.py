@@ -1,6 +1,8 @@
-"""Coordinates of stations, from StationXML or from a CSV table."""
+"""Stations of trace ids, and their coordinates from StationXML or from a CSV table.
 
-from collections import defaultdict
+Letters: N samples, S stations.
+"""
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas
 
-from ..data.tables import read_table
+from ..data.tables import natural_key, read_table
 from ..errors import DataError
+from ..runs.labels import station_of
 from ..runtime import count
 from ..waveforms.process import is_station_file, read_inventory
 
@@ -19,6 +22,13 @@ COLUMNS = {
     "latitude": ("latitude", "lat"),
     "longitude": ("longitude", "lon", "long", "lng"),
 }
+
+
+def stations_of(trace_ids: pandas.Categorical) -> tuple[list[str], np.ndarray]:
+    """Stations (S,) in natural order, and the number of that of each trace id (N,)."""
+    codes = [station_of(name) for name in trace_ids.categories]
+    names = sorted(set(codes), key=natural_key)
+    return names, pandas.Index(names).get_indexer(codes)[trace_ids.codes]
 
 
 @dataclass(frozen=True)
@@ -34,14 +44,12 @@ class StationTable:
 
         Where one of the codes has no network, the station codes alone are compared, if unique.
         """
-        by_station, found = defaultdict(set), []
-        for code, place in self.places.items():
-            by_station[code.rpartition(".")[2]].add(place)
+        found = []
         for name in stations:
             network, _, station = name.rpartition(".")
             near = {self.places.get(name, self.places.get(station))} - {None}
             if not network and not near:
-                near = by_station[station]
+                near = {x for code, x in self.places.items() if code.endswith(f".{station}")}
             found.append(min(near) if len(near) == 1 else (np.nan, np.nan))
         return np.array(found).reshape(-1, 2)
 
@@ -51,37 +59,27 @@ def read_stations(place: str | Path, setting: str = "report.stations") -> Statio
 
     Of several places of a station the last is used. DataError without coordinates.
     """
-    path = Path(place).expanduser()
+    path, notes = Path(place).expanduser(), []
     if not path.exists():
         raise DataError(f"{setting}: {path}: no such file or folder; give another, or none")
-    is_xml = path.is_dir() or is_station_file(path) or b"<" in path.read_bytes()[:8]
-    rows, notes = (_from_inventory if is_xml else _from_table)(path, setting)
-    if rows.empty:
+    if path.is_dir() or is_station_file(path) or b"<" in path.read_bytes()[:8]:
+        inventory = read_inventory(str(path), setting)
+        epochs = [(network.code, station) for network in inventory for station in network]
+        epochs.sort(key=lambda epoch: getattr(epoch[1].start_date, "timestamp", -np.inf))
+        rows = [(f"{code}.{x.code}", float(x.latitude), float(x.longitude)) for code, x in epochs]
+    else:
+        rows, notes = _from_table(path, setting)
+    if not rows:
         why = f" ({notes[0].rstrip('.')})" if notes else ""
         raise DataError(
             f"{setting}: {path}: holds no station with coordinates{why}; it needs one or more"
         )
-    places = {
-        code: (latitude, longitude - 360 * (longitude >= 180))
-        for code, latitude, longitude in rows.itertuples(index=False)
-    }
+    places = {code: (y, x - 360 * (x >= 180)) for code, y, x in rows}
     return StationTable(path, places, notes)
 
 
-def _from_inventory(path: Path, setting: str) -> tuple[pandas.DataFrame, list[str]]:
-    """Code and coordinates of all epochs of stations, by their start, and notes."""
-    inventory = read_inventory(str(path), setting)
-    epochs = [
-        (station.start_date.timestamp if station.start_date else -np.inf,
-         f"{network.code}.{station.code}", float(station.latitude), float(station.longitude))
-        for network in inventory
-        for station in network
-    ]  # fmt: skip
-    rows = pandas.DataFrame(sorted(epochs), columns=["start", "code", "latitude", "longitude"])
-    return rows.drop(columns="start"), []
-
-
-def _from_table(path: Path, setting: str) -> tuple[pandas.DataFrame, list[str]]:
+def _from_table(path: Path, setting: str) -> tuple[list[tuple[str, float, float]], list[str]]:
+    """Code, latitude and longitude of each row, and a note on rows that are left out."""
     try:
         table = read_table(path)
         at = table.require(COLUMNS)
@@ -91,15 +89,18 @@ def _from_table(path: Path, setting: str) -> tuple[pandas.DataFrame, list[str]]:
             "network, station, latitude and longitude, or StationXML"
         ) from None
     networks, stations = table.text(table.find(*NETWORK)), table.text(at["station"])
-    codes = [".".join(filter(None, pair)) for pair in zip(networks, stations, strict=True)]
-    places = {axis: table.numbers(at[axis]) for axis in ("latitude", "longitude")}
-    rows = pandas.DataFrame({"code": codes, **places}, index=table.cells.index)
-    good = rows["latitude"].abs().le(90) & rows["longitude"].between(-180, 360)
-    good &= np.array(stations, dtype=object) != ""
-    notes, bad = [], rows.index[~good]
-    if len(bad):
-        notes.append(
-            f"{path}: {count(len(bad), 'station')} left out, the first in line {bad[0]}; needed "
-            "are a code, a latitude from -90 to 90 and a longitude from -180 to 360."
-        )
-    return rows[good], notes
+    latitudes, longitudes = (table.numbers(at[axis]).tolist() for axis in list(COLUMNS)[1:])
+    rows, bad = [], []
+    for line, network, station, y, x in zip(
+        table.cells.index, networks, stations, latitudes, longitudes, strict=True
+    ):
+        if station and -90 <= y <= 90 and -180 <= x <= 360:
+            rows.append((".".join(filter(None, (network, station))), y, x))
+        else:
+            bad.append(line)
+    if not bad:
+        return rows, []
+    return rows, [
+        f"{path}: {count(len(bad), 'station')} left out, the first in line {bad[0]}; needed "
+        "are a code, a latitude from -90 to 90 and a longitude from -180 to 360."
+    ]

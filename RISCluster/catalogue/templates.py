@@ -15,14 +15,13 @@ from ..errors import DataError
 from ..io import new_file
 from ..runtime import Progress
 from ..waveforms.read import import_obspy
-from .export import Export, codes_of
+from .export import Export, seed_ids_of
 
 MAX_STACKED = 1000  # samples of a stack, those of the highest probabilities
 MAX_LAG = 0.1  # of a window, in correlation
 ROUNDS = 5  # of correlation with the stack
 REFERENCE = "2000-01-01"  # of the first onset of an event, from which moveouts count
 LENGTHS = (2, 5, 2, 3)  # of the codes in miniSEED
-KEYS = ("network", "station", "location", "channel")
 
 
 def write_templates(export: Export, folder: Path, align: str = "correlation") -> int:
@@ -38,20 +37,18 @@ def write_templates(export: Export, folder: Path, align: str = "correlation") ->
             "them with build.traces=yes; allowed: csv, hdf5, quakeml, picks"
         )
     found, rows = _samples(export), []
-    codes = codes_of(sorted({*found["trace_id"]}), LENGTHS)
+    seed_ids = seed_ids_of(sorted({*found["trace_id"]}), LENGTHS)
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("cluster_*.mseed"):
         old.unlink()
     with Progress("Stacking", len(found)) as progress:
         for label, cluster in found.groupby("label"):
             stream, name = obspy.Stream(), f"cluster_{label}.mseed"
+            common = {"file": name, "label": label, "name": export.names.get(label, "")}
             for trace_id, members in cluster.groupby("trace_id"):
-                traces, row = _stack(
-                    export, members, dict(zip(KEYS, codes[trace_id], strict=False)), align
-                )
+                traces, row = _stack(export, members, seed_ids[trace_id], align)
                 stream.extend(traces)
-                rows.append({"file": name, "label": label, "name": export.names.get(label, ""),
-                             "trace_id": trace_id, **row})  # fmt: skip
+                rows.append({**common, "trace_id": trace_id, **row})
                 progress.add(len(members))
             with new_file(folder / name) as partial:
                 stream.write(str(partial), format="MSEED")
@@ -76,7 +73,7 @@ def _samples(export: Export) -> pandas.DataFrame:
 
 
 def _stack(
-    export: Export, members: pandas.DataFrame, codes: dict[str, str], align: str
+    export: Export, members: pandas.DataFrame, seed_id: str, align: str
 ) -> tuple[list[Any], dict[str, Any]]:
     """Stack of samples of one trace id as traces of obspy, and its row of the table."""
     obspy = import_obspy()
@@ -86,11 +83,13 @@ def _stack(
     stack, at, correlation = stack_of(np.nan_to_num(x), onset, align)
     low, moveout, high = members["moveout"].quantile([0.25, 0.5, 0.75])
     start = float(np.nan_to_num(moveout) - np.nan_to_num(at) / rate)
-    codes |= {"sampling_rate": rate, "starttime": obspy.UTCDateTime(REFERENCE) + start}
+    header = {"sampling_rate": rate, "starttime": obspy.UTCDateTime(REFERENCE) + start}
     traces = []
     for component, values in zip(export.file.components, stack, strict=True):
-        channel = {"channel": codes.get("channel", "")[:2] + component} if component else {}
-        traces.append(obspy.Trace(values.astype(np.float32), codes | channel))
+        traces.append(obspy.Trace(values.astype(np.float32), header))
+        traces[-1].id = seed_id
+        if component:
+            traces[-1].stats.channel = traces[-1].stats.channel[:2] + component
     return traces, {
         "seed_id": traces[-1].id, "samples": len(used), "alignment": align,
         "correlation": correlation, "onset": at / rate, "moveout": moveout,

@@ -13,7 +13,7 @@ import numpy as np
 from joblib import cpu_count
 from sklearn.metrics import silhouette_score
 
-from ..data.split import subsample
+from ..data.sets import subsample
 from ..errors import Stopped
 from ..io import read_npz, remove_quietly, sha256, write_npz
 from ..parallel import Job, Parts

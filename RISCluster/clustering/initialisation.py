@@ -24,7 +24,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
-from ..data.split import subsample
+from ..data.sets import subsample
 from ..runtime import log
 from .mixture import Mixture, fit_kmeans, fit_mixture
 

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from ..cli import COMMANDS as STAGE_COMMANDS
-from ..cli import add_config
 from ..errors import SettingsError
+from ..settings import COMMANDS as STAGE_COMMANDS
+from ..settings import add_config
 
 STAGES = {command: stage for stage, command in STAGE_COMMANDS.items()}  # stages by command
 
@@ -119,6 +119,7 @@ OVERWRITE = _flag("--overwrite", "replace existing outputs")
 WORKERS = _option("--workers", "N", "processes; auto is one per processor, fewer for little work",
                   "auto", type=workers)  # fmt: skip
 RUN = _option("--run", "FOLDER", "finished run, as Outputs/rutford", **NEEDED)
+STAGE = [_words("section.key=value", "as run.name=rutford data.file=x.h5")]
 UTC_TIME = "UTC, as 2015-06-01T12:00"
 
 # fmt: off
@@ -159,8 +160,8 @@ COMMANDS = {
         _flag("--overwrite", "replace event ids of another source"),
     ], "Writes event_id into the file and into the catalogue beside it."),
     "cube": Command("make", "make a cube of (time, channel, frequency) from records", "records", [
-        _words("RECORDS", "of a fibre or of an array: files, folders, patterns; or a cube"),
-        _option("--output", "FILE", "cube.zarr, cube.h5 or cube.hdf5", type=path, **NEEDED),
+        _words("RECORDS", "of a fibre: files, folders, patterns; or a cube to cut"),
+        _option("--output", "FILE", "cube to write", type=file(".zarr", *DATA), **NEEDED),
         WORKERS, OVERWRITE,
     ]),
     "info": Command("info", "describe files of spectrograms", "data", [
@@ -172,9 +173,9 @@ COMMANDS = {
         _option("--output", "FILE", "file to write, layout samples", type=file(*DATA), **NEEDED),
         OVERWRITE,
     ]),
-    "pretrain": Command("", "pretrain the autoencoder; results in <run>/AEC (as AEC_train.py)"),
-    "cluster": Command("", "fit mixtures to latents; results in <run>/GMM (as GMM_centroids.py)"),
-    "refine": Command("", "refine and label; results in <run>/DEC (as DEC_train.py)"),
+    "pretrain": Command("", "pretrain the autoencoder: <run>/AEC (as AEC_train.py)", "aec", STAGE),
+    "cluster": Command("", "fit latent mixtures: <run>/GMM (as GMM_centroids.py)", "gmm", STAGE),
+    "refine": Command("", "refine and label samples: <run>/DEC (as DEC_train.py)", "dec", STAGE),
     "run": Command("results", "run the three stages on spectrograms, and make the report", "run", [
         _words("FILE", "spectrograms, several files as one set (default: data.file of the run)"),
         _option("--name", "NAME", "name of the run (default: that of FILE, or of their folder)"),
@@ -236,16 +237,11 @@ class Parser(argparse.ArgumentParser):
         raise SettingsError(f"command line: {message}; see {self.prog} --help")
 
 
-def sentence(name: str) -> str:
-    """Help of a command as a sentence."""
-    text = COMMANDS[name].help
-    return f"{text[0].upper()}{text[1:]}."
-
-
 def parse(name: str, program: str, words: Sequence[str]) -> argparse.Namespace:
     """Arguments of a command, which takes options and words in any order."""
     command = COMMANDS[name]
-    parser = Parser(prog=program, description=sentence(name), epilog=command.epilog)
+    text = f"{command.help[0].upper()}{command.help[1:]}."
+    parser = Parser(prog=program, description=text, epilog=command.epilog)
     if command.section:
         add_config(parser)
         parser.epilog += f" section.key=value words replace settings, as of [{command.section}]."

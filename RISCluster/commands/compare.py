@@ -14,7 +14,7 @@ from ..evaluation.comparison import Comparison, compare
 from ..evaluation.metrics import Overlap
 from ..io import write_text
 from ..plots.scores import overlap_matrix
-from ..runs.names import cluster_title, read_names
+from ..runs.labels import cluster_title
 from ..runs.run import open_run
 from ..settings import as_text
 from .arguments import save_figure
@@ -27,7 +27,7 @@ def run_compare(arguments: argparse.Namespace) -> None:
         raise SettingsError("command line: runs: give two or more different run folders")
     with ExitStack() as stack:
         runs = [stack.enter_context(open_run(folder)) for folder in folders]
-        found, named = compare(runs), [read_names(run) for run in runs]
+        found, named = compare(runs), [run.names for run in runs]
     if arguments.figure and found.pair is None:
         raise RunError(f"{', '.join(found.names)}: --figure needs two runs on the same data")
     print("\n".join(as_lines(found, named)))

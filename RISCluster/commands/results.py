@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..cli import COMMANDS, run_name, run_stage
 from ..errors import DataError, SettingsError
+from ..run_folder import run_stage
 from ..runtime import count, log, start_log
-from ..settings import load_found_settings
+from ..settings import COMMANDS, load_found_settings, run_name
 from .arguments import require_new, split_words
 
 WRITTEN = {"quakeml": "event", "picks": "pick", "templates": "template"}  # by format, or samples

@@ -10,7 +10,6 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,8 @@ from ..errors import DataError
 from ..runtime import log
 from ..settings import AxisSlice, CubeSettings
 from . import times
-from .layouts import Column, SpectrogramFile, as_float32, column_times, find_axes
-from .storage import CUBE, Storage, StoredArray, read_values
+from .layouts import SpectrogramFile, as_float32, column_times
+from .storage import CUBE, Storage, read_values
 
 TILE_BYTES = 32 * 2**20  # read at a time, about; at least one stored chunk
 BLOCK_BYTES = 4 * 2**20  # of samples handed on at a time: few enough to stay in cache
@@ -47,16 +46,15 @@ class CubeFile(SpectrogramFile):
 
     layout = "cube"
 
-    def __init__(self, path: Path, store: Storage, dataset: str, settings: CubeSettings):
-        self.settings, group, cube = settings, dataset.rpartition("/")[0], store.get(dataset)
-        prefix = f"{group}/" if group else ""
+    def __init__(self, store: Storage, dataset: str, settings: CubeSettings):
+        group = dataset.rpartition("/")[0]
+        self._prefix = prefix = f"{group}/" if group else ""
         names = {axis: [prefix + name for name in NAMES[axis]] for axis in CUBE}
-        found, order = find_axes(path, store, cube, CUBE, names)
-        super().__init__(path, store, dataset, StoredArray(path, cube, order))
+        super().__init__(store, dataset, CUBE, names)
         n_steps, n_channels, self.n_frequencies = self.stored.shape
-        across = settings.window_channels
-        self.steps = steps = _chosen(path, "times", settings.times, n_steps, settings.window)
-        channels = _chosen(path, "channels", settings.channels, n_channels, across)
+        self.settings, across = settings, settings.window_channels
+        self.steps = steps = self._chosen("times", settings.times, n_steps, settings.window)
+        channels = self._chosen("channels", settings.channels, n_channels, across)
         self._step, self._gap = (int(x[1] - x[0]) if len(x) > 1 else 1 for x in (steps, channels))
         self.channels = channels[across // 2 :][: len(channels) - across + 1]
         self.channels = self.channels[:: settings.stride_channels]
@@ -67,37 +65,77 @@ class CubeFile(SpectrogramFile):
         self.n_samples = self.n_windows * self.n_channels
         self._check_values()
         self.window_starts = steps[np.arange(self.n_windows) * settings.stride]
-        frequency, channel = found.get("frequency"), found.get("channel")
-        self.frequency, self.frequency_unit = self._axis("frequency", frequency, self.n_frequencies)
-        self.times, self.seconds = step_times(path, found.get("time"))
+        self.frequency, self.frequency_unit = self._axis("frequency", self.n_frequencies)
         self.time, self.time_unit = np.arange(self.n_times, dtype=float) * self._step, "step"
-        if self.seconds is not None and len(self.seconds) > 1:
-            between = float(np.median(np.diff(self.seconds[: 2**16])))
-            self.time, self.time_unit = self.time * between, "s"
-        self.names = self._channel_names(prefix, channel, n_channels)
-        self.distance, self.distance_unit = None, ""
-        if channel and channel.values.dtype.kind in "iuf":
-            is_length = channel.name.endswith(("loc_coords", "distance", "distance_values"))
-            unit = channel.units or ("m" if is_length else "")
-            self.distance, self.distance_unit = times.to_metres(channel.values * 1.0, unit)
-            if not np.isfinite(self.distance).all():
-                raise DataError(f"{path}: {channel.name} must hold finite numbers")
-            self.distance = self.distance[self.channels]
-        self._set_tiles()
-
-    def _set_tiles(self) -> None:
-        """Bands of channels and tiles of time: multiples of stored chunks near `TILE_BYTES`."""
-        _, n_channels, n_frequencies = self.stored.shape
-        chunks = self.chunks or (1, 1, n_frequencies)
-        row = n_frequencies * self.dtype.itemsize
+        self._read_times()
+        self._read_channels(n_channels)
+        # Bands of channels and tiles of time: multiples of stored chunks near `TILE_BYTES`
+        chunks = self.chunks or (1, 1, self.n_frequencies)
+        row = self.n_frequencies * self.dtype.itemsize
         fitting = TILE_BYTES // (chunks[0] * row)
         width = max(1, fitting // chunks[1]) * chunks[1] if fitting < n_channels else n_channels
-        band = self.channels // width
-        self._band_starts = np.flatnonzero(np.r_[True, np.diff(band) > 0])
-        self._band_widths = np.diff(np.r_[self._band_starts, self.n_channels])
+        self._band_starts = np.flatnonzero(np.diff(self.channels // width, prepend=-1) > 0)
+        self._band_widths = np.diff(self._band_starts, append=self.n_channels)
         self._band_offsets = np.r_[0, np.cumsum(self._band_widths * self.n_windows)]
         width = min(width, n_channels) * row
         self._tile_steps = max(1, TILE_BYTES // (width * chunks[0])) * chunks[0]
+
+    def _chosen(self, key: str, part: AxisSlice, n: int, window: int) -> np.ndarray:
+        """Numbers along an axis of n that a slice takes; beyond the axis is an error, not less."""
+        numbers = np.arange(n)[slice(*part)]
+        beyond = [x for x in (part.start, part.stop) if x is not None and abs(x) > n]
+        if beyond or len(numbers) < window:
+            raise DataError(
+                f"{self.path}: [cube] {key} = {part} takes {len(numbers):,} of {n:,} {key}, 0 to "
+                f"{n - 1}; allowed: start:stop:step within them, of which a window of {window} "
+                "fits in"
+            )
+        return numbers
+
+    def _read_times(self) -> None:
+        """Times of the steps, where they are known and ascend."""
+        self.times = self.seconds = None
+        column = self._axes.get("time")
+        if column is None or (found := column_times(self.path, column)) is None:
+            return
+        steps = np.diff(found)
+        if len(steps) and (steps < 0).all():
+            raise DataError(f"{self.path}: {column.name} descends; allowed: times that ascend")
+        if (found == times.NOT_A_TIME).any() or not (steps > 0).all():
+            log.warning(
+                f"{self.path}: {column.name}: times are missing or do not ascend from step to "
+                "step, as where only days are stored: they are not used, and steps are counted"
+            )
+            return
+        is_number = column.values.dtype.kind in "iuf"
+        has_reference = not is_number or re.search(r"\ssince\s|\[", column.units, re.I)
+        if has_reference or found[0] >= SINCE_1973:
+            self.times = found
+        self.seconds = (found - found[0]) / 1e9
+        if len(steps):
+            between = float(np.median(np.diff(self.seconds[: 2**16])))
+            self.time, self.time_unit = self.time * between, "s"
+
+    def _read_channels(self, n: int) -> None:
+        """Distances of the channels, and names: of an array beside the cube or a coordinate."""
+        self.names = self.distance = None
+        self.distance_unit, column = "", self._axes.get("channel")
+        is_text = column is not None and column.values.dtype.kind in TEXT
+        if column is not None and column.values.dtype.kind in "iuf":
+            is_length = column.name.endswith(("loc_coords", "distance", "distance_values"))
+            unit = column.units or ("m" if is_length else "")
+            distance, self.distance_unit = times.to_metres(column.values * 1.0, unit)
+            if not np.isfinite(distance).all():
+                raise DataError(f"{self.path}: {column.name} must hold finite numbers")
+            self.distance = distance[self.channels]
+        arrays = [self._store.get(self._prefix + name) for name in CHANNEL_NAMES]
+        found = [x for x in arrays if x is not None and x.dtype.kind in TEXT and x.shape == (n,)]
+        if found or is_text:
+            values = read_values(found[0]) if found else column.values
+            self.names = [times.to_text(value) for value in values]
+            if len(set(self.names)) < n:
+                log.warning(f"{self.path}: names of channels are not unique: they are numbered")
+                self.names = None
 
     def place(self, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Window (0 to W - 1) and position among `channels` (0 to C - 1) of samples (n,)."""
@@ -163,49 +201,3 @@ class CubeFile(SpectrogramFile):
         for values in (self.window_times, self.distance):
             digest.update(b"\0" if values is None else values.tobytes())
         return digest.hexdigest()[:32]
-
-    def _channel_names(self, prefix: str, channel: Column | None, n: int) -> list[str] | None:
-        """Names of all channels, of an array beside the cube or a coordinate of texts."""
-        arrays = [self._store.get(prefix + name) for name in CHANNEL_NAMES]
-        found = [x for x in arrays if x is not None and x.dtype.kind in TEXT and x.shape == (n,)]
-        values = read_values(found[0]) if found else channel and channel.values
-        if values is None or values.dtype.kind not in TEXT:
-            return None
-        names = [times.to_text(value) for value in values]
-        if len(set(names)) < n:
-            log.warning(f"{self.path}: names of channels are not unique: they are numbered")
-            return None
-        return names
-
-
-def _chosen(path: Path, key: str, part: AxisSlice, n: int, window: int) -> np.ndarray:
-    """Numbers along an axis of n that a slice takes; beyond the axis is an error, not less."""
-    numbers = np.arange(n)[slice(*part)]
-    beyond = [value for value in (part.start, part.stop) if value is not None and abs(value) > n]
-    if beyond or len(numbers) < window:
-        raise DataError(
-            f"{path}: [cube] {key} = {part} takes {len(numbers):,} of {n:,} {key}, 0 to {n - 1}; "
-            f"allowed: start:stop:step within them, of which a window of {window} fits in"
-        )
-    return numbers
-
-
-def step_times(path: Path, column: Column | None) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Times of the steps, ns since 1970, and seconds from the first; None where not known."""
-    if column is None or (found := column_times(path, column)) is None:
-        return None, None
-    why = ""
-    if (found == times.NOT_A_TIME).any():
-        why = times.count_unreadable(column.values, found) or "some times are missing"
-    elif (np.diff(found) < 0).all() and len(found) > 1:
-        raise DataError(f"{path}: {column.name} descends; allowed: times that ascend")
-    elif not (np.diff(found) > 0).all():
-        why = "it does not ascend from step to step, as where only days are stored"
-    if why:
-        log.warning(f"{path}: {column.name}: {why}: its times are not used, and steps are counted")
-        return None, None
-    has_reference = column.values.dtype.kind not in "iuf" or re.search(
-        r"\ssince\s|\[", column.units, re.I
-    )
-    is_absolute = has_reference or found[0] >= SINCE_1973
-    return found if is_absolute else None, (found - found[0]) / 1e9

@@ -29,7 +29,9 @@ SMALLEST = 4  # bins an axis, what the network takes
 FINGERPRINT_SAMPLES = 64
 READ_ROWS = 128  # samples read and prepared at a time, about: few enough to stay in cache
 COLUMN_ROWS = 65536  # values of a column handled at a time
+BINS = re.compile("1|none|index|dimensionless|(bin|count|step|sample)s?", re.IGNORECASE)  # no unit
 LARGEST_GAP = 2**19  # unwanted bytes that are read through rather than jumped over
+MAX_LISTED = 20  # names of arrays in a message
 
 # Columns of one value a sample, and the value of a missing one
 COLUMNS: dict[str, Any] = {
@@ -46,7 +48,6 @@ ALIASES = {
 CATALOGUE = {
     "starttime": ("starttime", "dt_start", "dt_on", "dt_peak"), "onset": ("dt_on",),
     "end": ("dt_off",), "peak_time": ("dt_peak",), "peak_amplitude": ("peak",), "unit": ("unit",),
-    **{name: (name,) for name in MEASURES},
 }  # fmt: skip
 TRACE_KEYS = ("network", "station", "location", "channel")
 
@@ -63,40 +64,10 @@ class Column(NamedTuple):
     calendar: str = ""
 
 
-def as_column(array: Any, values: np.ndarray) -> Column:
-    """Values of an array with its units and calendar."""
-    units, calendar = (text_attribute(array, name) for name in ("units", "calendar"))
-    return Column(array.name.lstrip("/"), values, units, calendar)
-
-
-def find_axes(
-    path: Path, store: Storage, array: Any, wanted: tuple[str, ...], names: dict[str, list[str]]
-) -> tuple[dict[str, Column], tuple[int, ...]]:
-    """Coordinates of an array by role, and its axis for each of `wanted`.
-
-    The order is that of the names of dimensions, or as stored where they have none; `names` are
-    those of coordinates by role. DataError where the dimensions or the coordinates do not fit.
-    """
-    roles, needed = storage.roles_of(array), f"({', '.join(wanted)})"
-    label = f"{path}: {array.name.lstrip('/')}"
-    if set(roles) - {"", *wanted} or len(roles) != len(wanted):
-        raise DataError(
-            f"{label} has the dimensions ({', '.join(storage.dimension_names(array))}), and this "
-            f"layout needs {needed}; set data.layout or data.dataset, or name them otherwise"
-        )
-    unnamed = iter([role for role in wanted if role not in roles])
-    stored = [role or next(unnamed) for role in roles]
-    columns = {}
-    for role in names:
-        column = find_coordinate(store, array, role, names[role])
-        if column is not None and column.values.shape != (array.shape[stored.index(role)],):
-            raise DataError(
-                f"{label} has shape {tuple(array.shape)}, read as ({', '.join(stored)}), and the "
-                f"coordinate {column.name} of shape {column.values.shape}; it needs one value a "
-                "step of its axis: if the order is another, name the dimensions"
-            )
-        columns |= {} if column is None else {role: column}
-    return columns, tuple(stored.index(role) for role in wanted)
+def as_column(array: Any, *ranges: tuple[int, int | None]) -> Column:
+    """An array, or a part of it, with its units and calendar."""
+    about = (text_attribute(array, name) for name in ("units", "calendar"))
+    return Column(array.name.lstrip("/"), storage.read_values(array, *ranges), *about)
 
 
 def find_coordinate(store: Storage, array: Any, role: str, names: Sequence[str]) -> Column | None:
@@ -105,34 +76,41 @@ def find_coordinate(store: Storage, array: Any, role: str, names: Sequence[str])
     if role in roles:
         axis = roles.index(role)
         place = f"{array.name.rpartition('/')[0]}/{storage.dimension_names(array)[axis]}"
-        ties = [store.get(f"{place}_{name}") for name in ("indices", "values")]
-        if None not in ties:
-            return _interpolate(*ties, array.shape[axis])
+        ties, known = (store.get(f"{place}_{name}") for name in ("indices", "values"))
+        if None not in (ties, known):  # tie points, as xdas writes them by section 8.3 of CF
+            column, index = as_column(known), np.arange(array.shape[axis])
+            after = (column.values - column.values[0]).astype(np.float64)
+            dense = np.interp(index, storage.read_values(ties), after)
+            if column.values.dtype.kind in "iu":
+                dense = np.rint(dense).astype(np.int64)
+            return column._replace(values=column.values[0] + dense)
         own = [*array.dims[axis].values()][:1] if isinstance(array, h5py.Dataset) else []
         own.append(store.get(place))
     others = [store.get(name) for name in names]
     for item in others + own if role == "channel" else own + others:
         if item is not None and storage.is_variable(item):
-            return as_column(item, storage.read_values(item))
+            return as_column(item)
     return None
 
 
-def _interpolate(indices: Any, values: Any, n: int) -> Column:
-    """A coordinate stored as tie points, as xdas does by the CF conventions (section 8.3)."""
-    ties, known = (storage.read_values(x) for x in (indices, values))
-    dense = np.interp(np.arange(n), ties, (known - known[0]).astype(np.float64))
-    if known.dtype.kind in "iu":
-        dense = np.rint(dense).astype(np.int64)
-    return as_column(values, known[0] + dense)
-
-
 def column_times(path: Path, column: Column) -> np.ndarray | None:
-    """Times of a column, (n,) int64 ns since 1970; None, with a warning, if unknown."""
+    """Times of a column, (n,) int64 ns since 1970, with a warning of those that can't be read.
+
+    None, with a warning, where its units or calendar are not known.
+    """
+    place = f"{path}: {column.name}"
     try:
-        return times.decode_times(column.values, column.units, column.calendar)
+        found = times.decode_times(column.values, column.units, column.calendar)
     except ValueError as error:
-        log.warning(f"{path}: {column.name}: {error}: its times are not used; change its units")
+        log.warning(f"{place}: {error}: its times are not used; change its units")
         return None
+    texts = [times.to_text(x).strip(" \0") for x in column.values[found == times.NOT_A_TIME]]
+    if bad := [text for text in texts if text.lower() not in ("", "nan", "nat", "none")]:
+        log.warning(
+            f"{place}: {len(bad):,} of {len(found):,} values are no times from 1678 to 2261, "
+            f"and count as missing (first: {bad[0][:40]!r})"
+        )
+    return found
 
 
 def size_text(shape: Sequence[int]) -> str:
@@ -178,18 +156,42 @@ class SpectrogramFile(contextlib.AbstractContextManager):
 
     layout, components, waveform_unit = "", ("",), ""
 
-    def __init__(self, path: Path, store: Storage, dataset: str, stored: StoredArray):
-        self.path, self._store, self.dataset, self.stored = path, store, dataset, stored
-        self.paths, self.dtype, self.chunks = [path], stored.dtype, stored.chunks
-        self.attributes = storage.notes_of(stored.array)
-        units = (text_attribute(stored.array, name) for name in ("units", "AmplUnits"))
+    def __init__(
+        self, store: Storage, dataset: str, wanted: tuple[str, ...], names: dict[str, list[str]]
+    ):
+        """Open a data set whose axes have the roles `wanted`; `names` are those of coordinates.
+
+        The order of axes is that of the names of dimensions, or as stored where they have none.
+        DataError where the dimensions or the coordinates do not fit.
+        """
+        path, array = store.path, store.get(dataset)
+        self.path, self.paths, self._store, self.dataset = path, [path], store, dataset
+        roles, label = storage.roles_of(array), f"{path}: {dataset}"
+        if set(roles) - {"", *wanted} or len(roles) != len(wanted):
+            raise DataError(
+                f"{label} has the dimensions ({', '.join(storage.dimension_names(array))}), and "
+                f"this layout needs ({', '.join(wanted)}); set data.layout or data.dataset, or "
+                "name them otherwise"
+            )
+        unnamed = iter([role for role in wanted if role not in roles])
+        roles = [role or next(unnamed) for role in roles]
+        self._axes: dict[str, Column] = {}  # coordinates by role
+        for role in names:
+            column = find_coordinate(store, array, role, names[role])
+            if column is not None and column.values.shape != (array.shape[roles.index(role)],):
+                raise DataError(
+                    f"{label} has shape {tuple(array.shape)}, read as ({', '.join(roles)}), and "
+                    f"the coordinate {column.name} of shape {column.values.shape}; it needs one "
+                    "value a step of its axis: if the order is another, name the dimensions"
+                )
+            self._axes |= {} if column is None else {role: column}
+        self.stored = StoredArray(array, [roles.index(role) for role in wanted])
+        self.dtype, self.chunks = self.stored.dtype, self.stored.chunks
+        self.attributes = storage.attributes_of(array)
+        units = (text_attribute(array, name) for name in ("units", "AmplUnits"))
         self.amplitude_unit = next(filter(None, units), "")
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
         self._store.close()
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -224,27 +226,22 @@ class SpectrogramFile(contextlib.AbstractContextManager):
                 f"allowed: real numbers, samples of {SMALLEST} x {SMALLEST} or more"
             )
 
-    def _axis(self, name: str, column: Column | None, n: int) -> tuple[np.ndarray, str]:
+    def _axis(self, name: str, n: int) -> tuple[np.ndarray, str]:
         """The axis of frequency or time, in Hz or s; bins where it has no such unit."""
-        place, factor = f"{self.path}: the {name} axis", None
-        if column is not None and name == "frequency":
-            factor = times.frequency_factor(place, column.units)
-        elif column is not None:
-            try:
-                factor = times.seconds_factor(column.units)
-            except ValueError as error:
-                log.warning(f"{place}: {error}: time bins are counted; change its attribute units")
-        if factor is None:
+        column, unit = self._axes.get(name), "Hz" if name == "frequency" else "s"
+        if column is None or BINS.fullmatch(column.units):
             return np.arange(n, dtype=np.float64), "bin"
-        is_number = column.values.dtype.kind in "iufb"
-        axis = column.values.astype(np.float64) if is_number else np.array([np.nan])
-        if name == "frequency" and self.layout != "ris" and (np.diff(axis) < 0).all():
-            axis, self.stored.flipped = axis[::-1], -1 if self.layout == "cube" else -2
-        if not np.isfinite(axis).all() or not (np.diff(axis) > 0).all():
+        try:
+            factor = times.unit_factor(name, column.units.partition(" since ")[0] or unit)
+            axis = column.values.astype(np.float64)
+            if not np.isfinite(axis).all() or not (np.diff(axis) > 0).all():
+                raise ValueError("it does not ascend from bin to bin")
+        except ValueError as error:
             raise DataError(
-                f"{place}: must be finite and ascend, or descend for frequencies, from bin to bin"
-            )
-        return (axis if factor == 1 else axis * factor), "Hz" if name == "frequency" else "s"
+                f"{self.path}: the {name} axis: {error}; allowed: finite numbers that ascend "
+                "(reverse axis and spectrograms where they descend), and units as their attribute"
+            ) from None
+        return axis * (factor / times.SECOND if unit == "s" else factor), unit
 
     def origins(self, start: int = 0, stop: int | None = None) -> dict[str, list] | None:
         """``file`` and ``file_index`` of samples, of a set of several files or a part of one."""
@@ -262,8 +259,9 @@ class SpectrogramFile(contextlib.AbstractContextManager):
 
     def class_names(self) -> list[str]:
         """Names of the known classes: texts, or a list as one text in JSON."""
-        found = self._store.get("labels")
-        notes = {} if found is None else self.attributes | storage.notes_of(found)
+        if (found := self._store.get("labels")) is None:
+            return []
+        notes = self.attributes | storage.attributes_of(found)
         names = [times.to_text(name) for name in np.ravel(notes.get("class_names", []))]
         with contextlib.suppress(ValueError, TypeError, IndexError):
             names = [str(name) for name in json.loads(names[0])] if len(names) == 1 else names
@@ -292,18 +290,15 @@ class RowsFile(SpectrogramFile):
     ``[F, 1:]``, and ``Catalogue`` beside them has a JSON object a sample.
     """
 
-    def __init__(self, path: Path, store: Storage, layout: str, dataset: str):
-        axes, order, array = {}, (0, 1, 2), store.get(dataset)
-        if layout == "samples":
-            wanted = storage.SAMPLES if array.ndim == 3 else storage.WITH_COMPONENTS
-            names = {name: [name] for name in ("frequency", "time")}
-            axes, order = find_axes(path, store, array, wanted, names)
-        super().__init__(path, store, dataset, StoredArray(path, array, order))
+    def __init__(self, store: Storage, layout: str, dataset: str):
+        wanted = storage.SAMPLES if store.get(dataset).ndim == 3 else storage.WITH_COMPONENTS
+        in_row = int(layout == "ris")  # axes in a row
+        names = {} if in_row else {name: [name] for name in ("frequency", "time")}
+        super().__init__(store, dataset, wanted, names)
         self.layout = layout
-        self.attributes = storage.notes_of(store.root) | self.attributes
+        self.attributes = storage.attributes_of(store.root) | self.attributes
         self._decoded: dict[str, np.ndarray | None] = {}  # times by column
         self.n_samples, *n, n_rows, n_columns = self.stored.shape
-        in_row = int(layout == "ris")  # axes in a row
         self.n_frequencies, self.n_times = n_rows - in_row, n_columns - in_row
         self._crop = slice(self.n_frequencies), slice(in_row, None)
         if n and n[0] > 1:
@@ -313,10 +308,10 @@ class RowsFile(SpectrogramFile):
         self._check_values()
         if in_row:
             row = self.stored.read("sample 0", (0, 1))[0]
-            axes = {"frequency": Column("", row[:-1, 0]), "time": Column("", row[-1, 1:])}
-        frequency, time = axes.get("frequency"), axes.get("time")
-        self.frequency, self.frequency_unit = self._axis("frequency", frequency, self.n_frequencies)
-        self.time, self.time_unit = self._axis("time", time, self.n_times)
+            self._axes["frequency"] = Column("", row[:-1, 0])
+            self._axes["time"] = Column("", row[-1, 1:])
+        self.frequency, self.frequency_unit = self._axis("frequency", self.n_frequencies)
+        self.time, self.time_unit = self._axis("time", self.n_times)
 
     def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """See `SpectrogramFile`; whole chunks, each read once."""
@@ -332,12 +327,14 @@ class RowsFile(SpectrogramFile):
 
     def column(self, name: str, start: int = 0, stop: int | None = None) -> Any:
         """See `SpectrogramFile`."""
-        is_slid = times.to_text(self.attributes.get("build.method", "")) == "slide"
-        if is_slid and name in ("onset", "end"):
+        if name in ("onset", "end") and self.attributes.get("build.method") == "slide":
             return None
         if name in TIMES:
-            decoded = self._times(name)
-            return None if decoded is None else times.nanoseconds_to_iso(decoded[start:stop])
+            if name not in self._decoded:
+                column = self._column(name)
+                self._decoded[name] = None if column is None else column_times(self.path, column)
+            found = self._decoded[name]
+            return None if found is None else times.nanoseconds_to_iso(found[start:stop])
         if (column := self._column(name, start, stop)) is None:
             return None
         if name == "trace_id":
@@ -351,15 +348,6 @@ class RowsFile(SpectrogramFile):
             )
         return numbers.fillna(-1).to_numpy(np.int64)
 
-    def _times(self, name: str) -> np.ndarray | None:
-        if name not in self._decoded:
-            column = self._column(name)
-            found = None if column is None else column_times(self.path, column)
-            if found is not None and (why := times.count_unreadable(column.values, found)):
-                log.warning(f"{self.path}: {column.name}: {why}; these have no time")
-            self._decoded[name] = found
-        return self._decoded[name]
-
     def _column(self, name: str, start: int = 0, stop: int | None = None) -> Column | None:
         """A column as stored, of the catalogue or beside the spectrograms; None without one."""
         if name != "labels" and (rows := self._catalogue) is not None:
@@ -367,7 +355,7 @@ class RowsFile(SpectrogramFile):
             return None if values is None else Column(f"{name} of the catalogue", values)
         for item in map(self._beside, ALIASES[self.layout].get(name, (name,))):
             if item is not None:
-                return as_column(item, storage.read_values(item, start, stop))
+                return as_column(item, (start, stop))
         return None
 
     def _beside(self, name: str) -> Any:
@@ -393,22 +381,21 @@ class RowsFile(SpectrogramFile):
             rows = [{key.lower(): value for key, value in row.items()} for row in rows]
         except (ValueError, AttributeError):
             raise DataError(f"{self.path}: {name} must hold one JSON object a sample") from None
-        rows, table = pandas.DataFrame(rows, dtype=object).fillna(""), {}
-        for name, keys in CATALOGUE.items():
-            if there := [key for key in keys if key in rows]:
-                table[name] = rows[there[0]]
+        rows = pandas.DataFrame(rows, dtype=object).fillna("")
+        found = {name: [key for key in keys if key in rows] for name, keys in CATALOGUE.items()}
+        table = pandas.DataFrame({name: rows[keys[0]] for name, keys in found.items() if keys})
         if "station" in rows:
             codes = rows.reindex(columns=TRACE_KEYS, fill_value="")
             table["trace_id"] = codes.map(lambda code: str(code or "")).agg(".".join, axis=1)
-        return pandas.DataFrame(table)
+        return table
 
     @cached_property
     def waveform_unit(self) -> str:
         """Unit of peak amplitudes, empty where the file does not give it."""
         if self._catalogue is not None:
             return str(self._catalogue["unit"].iloc[0]) if "unit" in self._catalogue else ""
-        column = self._column("peak_amplitude", 0, 1)
-        return "" if column is None else column.units
+        found = self._beside("peak_amplitude")
+        return "" if found is None else text_attribute(found, "units")
 
     def traces(self, index: Sequence[int]) -> tuple[np.ndarray, float, str] | None:
         """See `SpectrogramFile`."""
@@ -443,8 +430,8 @@ def open_spectrograms(
         with storage.explain(path, "its content"):
             layout, dataset = choose_dataset(store, layout, dataset)
             if layout == "cube":
-                return CubeFile(path, store, dataset, cube or CubeSettings())
-            return RowsFile(path, store, layout, dataset)
+                return CubeFile(store, dataset, cube or CubeSettings())
+            return RowsFile(store, layout, dataset)
     except BaseException:
         store.close()
         raise
@@ -463,10 +450,11 @@ def choose_dataset(store: Storage, layout: str, dataset: str) -> tuple[str, str]
     names = [name for name in found if name == dataset] if is_given else names
     if len(names) != 1:
         what = f"data set '{dataset}'" if is_given else "single data set"
+        there = [f"{name} {array.shape}" for name, array in store.arrays.items()][:MAX_LISTED]
         raise DataError(
             f"{store.path}: no {what} of three dimensions, as 'spectrogram' (layout samples), "
-            f"'4.0/Spectrogram' (ris) or 'data' (cube); the file has {store.listed()}; set "
-            "data.dataset and data.layout, or make spectrograms of waveforms with python -m "
+            f"'4.0/Spectrogram' (ris) or 'data' (cube); the file has {', '.join(there) or 'none'}; "
+            "set data.dataset and data.layout, or make spectrograms of waveforms with python -m "
             "RISCluster build, of a fibre record with cube"
         )
     usual = "samples" if isinstance(store.root, h5py.File) else "cube"

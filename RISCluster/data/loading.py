@@ -1,4 +1,4 @@
-"""Samples for the network: read in blocks, held in memory or streamed from disk.
+"""Samples for the network: read in blocks, prepared, held in memory or streamed from disk.
 
 Letters: N samples of the file, n of a set or block, B of a batch, C components (mostly 1), F
 frequency bins, T time bins. The position of a sample in its set (0 to n - 1) comes with every
@@ -10,8 +10,9 @@ import contextlib
 import math
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,16 +22,61 @@ from ..distributed import Ranks
 from ..errors import DataError
 from ..runtime import Progress, log
 from .layouts import READ_ROWS, SpectrogramFile
-from .transforms import Preparation
 
 # A shuffle that a disk can follow: blocks of neighbours are shuffled over the whole set, then
 # samples within windows. A set within one window is fully shuffled.
 BLOCK = 64
 WINDOW = 4096
-GPU_ROWS = 1024  # samples sent to a GPU at a time, at least: each block costs 35 launches
 WINDOW_BINS = WINDOW * 87 * 100  # at most: 143 MB, of which three are in memory
 
+LOG_DECADES = 4.0  # below the maximum of a sample; 40 dB of power
+
 Batch = tuple[torch.Tensor, torch.Tensor]  # positions (B,), samples (B, C, F, T)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Amplitude, transform, and standardisation by the training set, in this order.
+
+    Each sample is treated by itself, so that the result does not depend on the batch, and its
+    components together, so that the ratio of their amplitudes counts. `mean` is the mean of the
+    training set, (F, T) or (C, F, T), or None; `scale` the standard deviation about it over samples
+    and bins. A checkpoint has the fields as plain values.
+    """
+
+    amplitude: str
+    transform: str
+    mean: torch.Tensor | None = None
+    scale: float = 1.0
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Usable samples (finite, not all zero), (N, [C,] F, T), as the network sees them."""
+        shape, x = x.shape, x.flatten(1)
+        if self.amplitude == "sqrt":
+            x = torch.sqrt(x)
+        elif self.amplitude == "log":
+            x = _normalized(x).clamp_min_(10.0**-LOG_DECADES).log10_().add_(LOG_DECADES)
+        if self.transform != "none":
+            x = _normalized(x)
+        if self.transform == "sample_norm_cent":
+            x = x - x.mean(1, keepdim=True)
+        elif self.transform == "vec_norm":
+            x = x / x.norm(dim=1, keepdim=True).clamp_min(1)  # it is 1 or more, or all are zero
+        return self.standardize(x.view(shape))
+
+    def standardize(self, x: torch.Tensor) -> torch.Tensor:
+        """The last step alone: mean and scale, of (..., F, T)."""
+        return x if self.mean is None else (x - self.mean.to(x.device)) / self.scale
+
+    def undo_standardize(self, x: torch.Tensor) -> torch.Tensor:
+        """From the units of the network back to those after the transform."""
+        return x if self.mean is None else x * self.scale + self.mean.to(x.device)
+
+
+def _normalized(x: torch.Tensor) -> torch.Tensor:
+    """Samples over their largest absolute value, so that no sum or square over- or underflows."""
+    peak = torch.maximum(x.amax(1), -x.amin(1))  # no copy is made, as abs would
+    return x / torch.where(peak > 0, peak, 1.0)[:, None]
 
 
 class Reader:
@@ -44,10 +90,7 @@ class Reader:
     def blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Usable samples among `index` (ascending): indices (n,) and prepared (n, C, F, T)."""
         amplitude = self.preparation.amplitude
-        blocks = self.file.read_blocks(index)
-        if self.device.type == "cuda":
-            blocks = _joined(blocks, GPU_ROWS)
-        for wanted, rows in read_ahead(blocks):
+        for wanted, rows in read_ahead(self.file.read_blocks(index)):
             x = torch.from_numpy(rows).to(self.device)
             flat = x.flatten(1)
             low, high = torch.stack([flat.amin(1), flat.amax(1)]).cpu().numpy()  # one wait
@@ -64,19 +107,6 @@ class Reader:
             if not usable.all():
                 x, wanted = x[torch.from_numpy(usable).to(x.device)], wanted[usable]
             yield wanted, self.preparation(x).reshape(-1, *self.shape)
-
-
-def _joined(blocks: Iterator, n_rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Blocks (indices, samples) joined until they have a number of rows."""
-    held, n = [], 0
-    for block in blocks:
-        held.append(block)
-        n += len(block[0])
-        if n >= n_rows:
-            yield tuple(map(np.concatenate, zip(*held, strict=True)))
-            held, n = [], 0
-    if held:
-        yield tuple(map(np.concatenate, zip(*held, strict=True)))
 
 
 def read_ahead(source: Iterator, depth: int = 2) -> Iterator:
@@ -106,34 +136,55 @@ def epoch_order(n: int, shape: tuple[int, ...], seed: int, epoch: int) -> tuple[
     return order, window
 
 
-class HeldSet:
-    """Samples held in one tensor, in memory or on the GPU.
+class SampleSet:
+    """Samples that are held in a tensor, or read from the file at each use.
 
-    `index` (n,) are ascending indices into the file, `x` (m, C, F, T) prepared samples, also of
-    other sets, `rows` (n,) those of this set in `x`, and `device` that of the batches.
+    `index` (n,) are ascending indices into the file. Held samples are those at `rows` (n,) of `x`
+    (m, C, F, T), which is in memory or on the GPU and may have samples of other sets. Without `x`,
+    `reader` reads them. Batches are on `device`.
     """
 
     def __init__(
-        self, index: np.ndarray, x: torch.Tensor, rows: torch.Tensor, device: torch.device
-    ):
-        self.index, self.x, self.rows, self.device = index, x, rows, device
+        self, index: Sequence[int], x: torch.Tensor | None = None, rows: torch.Tensor | None = None,
+        device: torch.device | None = None, reader: Reader | None = None,
+    ):  # fmt: skip
+        self.index, self.x, self.rows, self.reader = index, x, rows, reader
+        self.device = reader.device if device is None else device
+        self.shape = reader.shape if x is None else x.shape[1:]
 
     def __len__(self) -> int:
         return len(self.index)
 
     def in_order(self, start: int, stop: int, size: int) -> Iterator[Batch]:
-        """Samples at positions `start` to `stop`, at most `size` at a time, on the device."""
-        for positions in torch.arange(start, stop, device=self.rows.device).split(size):
-            yield self._send(self._gather(positions))
+        """Samples at positions `start` to `stop`, at most `size` at a time, on the device.
+
+        Those that are read and are not usable are left out.
+        """
+        if self.x is not None:
+            positions = torch.arange(start, stop, device=self.rows.device)
+            yield from map(self._send, map(self._gather, positions.split(size)))
+            return
+        wanted = np.array(self.index[start:stop])
+        for index, x in self.reader.blocks(wanted):
+            positions = torch.from_numpy(start + np.searchsorted(wanted, index)).to(x.device)
+            yield from zip(positions.split(size), x.split(size), strict=True)
 
     def epoch(
         self, seed: int, epoch: int, size: int, ranks: Ranks, first: int = 0
     ) -> Iterator[Batch]:
         """Part of this rank in the shuffled batches of `size`, from batch `first` on."""
-        order, _ = epoch_order(len(self), self.x.shape[1:], seed, epoch)
-        batches = torch.from_numpy(order).to(self.rows.device).split(size)[first:]
-        found = map(self._gather, map(ranks.local_rows, batches))
-        yield from map(self._send, read_ahead(found) if self.x.device != self.device else found)
+        order, window = epoch_order(len(self), self.shape, seed, epoch)
+        order = torch.from_numpy(order)
+        if self.x is not None:
+            batches = map(ranks.local_rows, order.to(self.rows.device).split(size)[first:])
+            found = map(self._gather, batches)
+            yield from map(self._send, found if self.x.device == self.device else read_ahead(found))
+            return
+        own = [ranks.local_rows(batch).numpy() for batch in order.split(size)[first:]]
+        n_read = max(1, window // size)
+        groups = (own[start : start + n_read] for start in range(0, len(own), n_read))
+        for sizes, positions, x in read_ahead(map(self._read, groups), depth=1):
+            yield from zip(positions.split(sizes), x.split(sizes), strict=True)
 
     def _gather(self, positions: torch.Tensor) -> Batch:
         """Samples where they are held, in pinned memory if they are sent to a GPU."""
@@ -143,54 +194,11 @@ class HeldSet:
     def _send(self, batch: Batch) -> Batch:
         return tuple(part.to(self.device, non_blocking=True) for part in batch)
 
-    def take(self, index: np.ndarray) -> "HeldSet":
-        """The samples of this set that are in `index` (indices into the file)."""
-        chosen = np.flatnonzero(np.isin(self.index, index))
-        rows = self.rows[torch.from_numpy(chosen).to(self.rows.device)]
-        return HeldSet(self.index[chosen], self.x, rows, self.device)
-
-    def standardize(self, preparation: Preparation) -> None:
-        """Apply mean and scale of `preparation` to samples loaded without them."""
-        for part in self.x.split(READ_ROWS):
-            part.copy_(preparation.standardize(part))
-
-
-class StreamedSet:
-    """As `HeldSet`, of samples that are read from the file at each use.
-
-    Without an `index` they are all of the file, whose unusable ones `in_order` leaves out.
-    """
-
-    def __init__(self, reader: Reader, index: np.ndarray | None = None):
-        self.reader, self.index = reader, index
-
-    def __len__(self) -> int:
-        return self.reader.file.n_samples if self.index is None else len(self.index)
-
-    def in_order(self, start: int, stop: int, size: int) -> Iterator[Batch]:
-        """See `HeldSet.in_order`."""
-        wanted = np.arange(start, stop) if self.index is None else self.index[start:stop]
-        for index, x in self.reader.blocks(wanted):
-            positions = torch.from_numpy(start + np.searchsorted(wanted, index)).to(x.device)
-            yield from zip(positions.split(size), x.split(size), strict=True)
-
-    def epoch(
-        self, seed: int, epoch: int, size: int, ranks: Ranks, first: int = 0
-    ) -> Iterator[Batch]:
-        """See `HeldSet.epoch`."""
-        order, window = epoch_order(len(self), self.reader.shape, seed, epoch)
-        batches = torch.from_numpy(order).split(size)[first:]
-        own = [ranks.local_rows(batch).numpy() for batch in batches]  # no rank reads more
-        n_read = max(1, window // size)
-        groups = (own[start : start + n_read] for start in range(0, len(own), n_read))
-        for sizes, positions, x in read_ahead(map(self._read, groups), depth=1):
-            yield from zip(positions.split(sizes), x.split(sizes), strict=True)
-
     def _read(self, batches: list[np.ndarray]) -> tuple[list[int], *Batch]:
         """Lengths of batches and their samples, which are read in the order of the file."""
         positions = np.concatenate(batches)
         ascending = np.argsort(positions)
-        x = torch.empty((len(positions), *self.reader.shape), device=self.reader.device)
+        x = torch.empty((len(positions), *self.shape), device=self.device)
         n = 0
         for index, rows in self.reader.blocks(self.index[positions[ascending]]):
             x[torch.from_numpy(ascending[n : n + len(index)]).to(x.device)] = rows
@@ -202,16 +210,20 @@ class StreamedSet:
             )
         return list(map(len, batches)), torch.from_numpy(positions).to(x.device), x
 
-    def take(self, index: np.ndarray) -> "StreamedSet":
-        """See `HeldSet.take`."""
-        return StreamedSet(self.reader, self.index[np.isin(self.index, index)])
+    def take(self, index: np.ndarray) -> "SampleSet":
+        """The samples of this set that are in `index` (indices into the file)."""
+        chosen, rows = np.flatnonzero(np.isin(self.index, index)), self.rows
+        if rows is not None:
+            rows = rows[torch.from_numpy(chosen).to(rows.device)]
+        return SampleSet(self.index[chosen], self.x, rows, self.device, self.reader)
 
     def standardize(self, preparation: Preparation) -> None:
-        """See `HeldSet.standardize`."""
-        self.reader.preparation = preparation
-
-
-SampleSet = HeldSet | StreamedSet
+        """Apply mean and scale of `preparation` to samples loaded without them."""
+        if self.x is None:
+            self.reader.preparation = preparation
+            return
+        for part in self.x.split(READ_ROWS):
+            part.copy_(preparation.standardize(part))
 
 
 def mean_and_deviation(samples: SampleSet) -> tuple[torch.Tensor, float]:
@@ -268,8 +280,8 @@ def _load(reader: Reader, index: np.ndarray, mode: str, ranks: Ranks) -> SampleS
             progress.add(len(indices))
     usable = np.concatenate(found)
     if not is_held:
-        return StreamedSet(reader, usable)
-    return HeldSet(usable, x[:n], torch.arange(n, device=device), reader.device)
+        return SampleSet(usable, reader=reader)
+    return SampleSet(usable, x[:n], torch.arange(n, device=device), reader.device)
 
 
 def choose_loadmode(setting: str, n_bytes: int, device: torch.device) -> str:

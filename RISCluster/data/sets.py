@@ -1,8 +1,9 @@
-"""Data sets of several files, or of chosen samples, read without copying or written as one."""
+"""Data sets of several files, or of samples that are chosen or drawn at random."""
 
 import fnmatch
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import h5py
 import numpy as np
 
 from ..errors import DataError
-from ..io import find_paths, new_file, require_room
+from ..io import find_paths, new_file, read_npz, require_room, write_npz
 from ..runtime import Progress, count, log
 from ..settings import Settings, as_text
 from . import layouts
@@ -66,7 +67,7 @@ class DataSet(SpectrogramFile):
 
     def __init__(self, paths: list[Path], reopen: Callable[[Path], SpectrogramFile]):
         self.file = lru_cache(MAX_OPEN)(lambda number: reopen(paths[number]))
-        self.first = first = self.file(0)  # stays open, for `stored`
+        first = self.file(0)
         vars(self).update(vars(first))  # its axes, units and attributes
         self.distance = None  # of channels of one cube
         self.layout, self.waveform_unit = first.layout, first.waveform_unit
@@ -84,10 +85,9 @@ class DataSet(SpectrogramFile):
         if len(paths) > 1:
             self.path = Path(f"{paths[0]} and {count(len(paths) - 1, 'more file')}")
 
-    def close(self) -> None:
-        """Close the first file; others are closed when nothing refers to them."""
-        self.first.close()
-        self.file.cache_clear()
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        self.file.cache_clear()  # closes the others
 
     def _split(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Ascending numbers of samples of the set as number of the file and indices in it."""
@@ -95,9 +95,6 @@ class DataSet(SpectrogramFile):
         number = np.searchsorted(self._starts, rows, side="right") - 1
         for one in np.unique(number).tolist():
             yield one, rows[number == one] - self._starts[one]
-
-    def _range(self, start: int, stop: int | None) -> Iterator[tuple[int, np.ndarray]]:
-        return self._split(np.arange(*slice(start, stop).indices(self.n_samples)))
 
     def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """See `SpectrogramFile`."""
@@ -122,7 +119,7 @@ class DataSet(SpectrogramFile):
         missing = COLUMNS[name]
         dtype = object if missing == "" else type(missing)
         parts = [np.array([], dtype)]
-        for number, rows in self._range(start, stop):
+        for number, rows in self._split(np.arange(*slice(start, stop).indices(self.n_samples))):
             first, last = int(rows[0]), int(rows[-1])
             values = self.file(number).column(name, first, last + 1)
             if values is None:
@@ -137,7 +134,7 @@ class DataSet(SpectrogramFile):
     def origins(self, start: int = 0, stop: int | None = None) -> dict[str, list] | None:
         """See `SpectrogramFile`."""
         found: dict[str, list] = {"file": [], "file_index": []}
-        for number, rows in self._range(start, stop):
+        for number, rows in self._split(np.arange(*slice(start, stop).indices(self.n_samples))):
             found["file"] += [str(self.paths[number])] * len(rows)
             found["file_index"] += rows.tolist()
         return found
@@ -156,8 +153,7 @@ class DataSet(SpectrogramFile):
         """Leave out samples by values of the keys of `CHOICE`; DataError where none is left."""
         n, rows = self.n_samples, [np.array([], dtype=int)]
         for start in range(0, n, COLUMN_ROWS):
-            stop = min(start + COLUMN_ROWS, n)
-            fits = [self._fits(key, value, start, stop) for key, value in wanted.items()]
+            fits = [self._fits(key, value, start) for key, value in wanted.items()]
             rows.append(start + np.flatnonzero(np.all(fits, axis=0)))
         rows = np.concatenate(rows)
         words = ", ".join(f"data.{key} = {as_text(value)}" for key, value in wanted.items())
@@ -169,10 +165,10 @@ class DataSet(SpectrogramFile):
         if len(rows) < n:
             self.rows, self.n_samples = rows, len(rows)
 
-    def _fits(self, key: str, value: Any, start: int, stop: int) -> np.ndarray:
-        """Which samples of a block one setting chooses, (n,) bool."""
+    def _fits(self, key: str, value: Any, start: int) -> np.ndarray:
+        """Which of `COLUMN_ROWS` samples one setting chooses, (n,) bool."""
         all_of, name = CHOICE[key]
-        if (found := self.column(name, start, stop)) is None:
+        if (found := self.column(name, start, start + COLUMN_ROWS)) is None:
             raise DataError(
                 f"{self.path}: has no column {name}, which data.{key} needs; allowed here: "
                 f"{as_text(all_of)}"
@@ -180,11 +176,17 @@ class DataSet(SpectrogramFile):
         values = np.array(found)
         if key == "min_amplitude":
             return values >= value
-        if key == "stations":
-            ids, number = np.unique(values, return_inverse=True)
-            return np.array([_is_station(trace_id, value) for trace_id in ids])[number]
-        limit = nanoseconds_to_iso([parse_time(value)])[0]
-        return (values >= limit if key == "after" else values < limit) & (values != "")
+        if key != "stations":
+            limit = nanoseconds_to_iso([parse_time(value)])[0]
+            return (values >= limit if key == "after" else values < limit) & (values != "")
+        ids, number = np.unique(values, return_inverse=True)
+        is_chosen = []
+        for trace_id in ids:  # as it is, as NET.STA or as station code
+            codes = trace_id.split(".")
+            names = [trace_id, ".".join(codes[:2]), *(codes[1:2] if len(codes) == 4 else ())]
+            patterns = map(str.strip, value.split(","))
+            is_chosen.append(any(fnmatch.filter(names, pattern) for pattern in patterns))
+        return np.array(is_chosen)[number]
 
 
 def _require_alike(first: SpectrogramFile, file: SpectrogramFile) -> None:
@@ -202,14 +204,6 @@ def _require_alike(first: SpectrogramFile, file: SpectrogramFile) -> None:
                 f"{file.path}: {name} is {own or 'unknown'}, and of {first.path} "
                 f"{other or 'unknown'}; files of a set need the same {', '.join(ALIKE)}"
             )
-
-
-def _is_station(trace_id: str, patterns: str) -> bool:
-    """Whether a trace id, its station code or ``NET.STA`` fits one of the patterns."""
-    codes = trace_id.split(".")
-    names = [trace_id, ".".join(codes[:2]), *(codes[1:2] if len(codes) == 4 else ())]
-    wanted = map(str.strip, patterns.split(","))
-    return any(fnmatch.filter(names, pattern) for pattern in wanted)
 
 
 def write_samples(file: SpectrogramFile, target: Path) -> None:
@@ -249,3 +243,57 @@ def write_samples(file: SpectrogramFile, target: Path) -> None:
             for start in range(0, n, layouts.READ_ROWS):
                 rows = range(start, min(start + layouts.READ_ROWS, n))
                 traces[rows.start : rows.stop] = file.traces(rows)[0]
+
+
+# ---- samples drawn at random --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Split:
+    """Ascending indices into the file: for training, for validation, and unusable ones."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    unusable: np.ndarray
+
+    @property
+    def both(self) -> np.ndarray:
+        """Train and validation together, ascending."""
+        return np.sort(np.concatenate([self.train, self.validation]))
+
+    def without(self, unusable: np.ndarray) -> "Split":
+        """The split without `unusable` (indices into the file)."""
+        train, validation = (np.setdiff1d(x, unusable) for x in (self.train, self.validation))
+        return Split(train, validation, np.union1d(self.unusable, unusable))
+
+    def save(self, path: Path) -> None:
+        """Write as ``.npz``."""
+        write_npz(path, **vars(self))
+
+    @classmethod
+    def load(cls, path: Path) -> "Split":
+        """Read what `save` wrote."""
+        return cls(**read_npz(path))
+
+
+def subsample(n: int, most: int, seed: int) -> np.ndarray:
+    """At most `most` of the indices 0 to n - 1, drawn at random, ascending."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
+
+
+def draw_split(n_samples: int, train_samples: int, validation_fraction: float, seed: int) -> Split:
+    """Draw `train_samples` of a file (0 for all), of which a fraction, at least one, validates."""
+    n_drawn = min(train_samples or n_samples, n_samples)
+    if n_drawn < 2:
+        raise DataError(
+            f"[data] train_samples = {train_samples}: training and validation need two samples at "
+            f"least, and {n_samples} are in the file"
+        )
+    rng = np.random.default_rng(seed)
+    is_all = n_drawn == n_samples  # of a large file, without a list of all its samples
+    drawn = rng.permutation(n_samples) if is_all else rng.choice(n_samples, n_drawn, replace=False)
+    n_validation = min(max(1, round(n_drawn * validation_fraction)), n_drawn - 1)
+    empty = np.array([], dtype=np.int64)
+    return Split(np.sort(drawn[n_validation:]), np.sort(drawn[:n_validation]), empty)

@@ -24,7 +24,6 @@ from ..settings import DataSettings
 from .times import to_text
 
 CHUNK_CACHE = 64 * 2**20  # bytes; neighbouring windows share chunks
-MAX_LISTED = 20  # names of arrays in a message
 NO_DATA = (".xml", ".txt", ".csv", ".json", ".ini", ".md", ".pdf", ".png", ".partial", ".log")
 
 # ---- input files --------------------------------------------------------------------------------
@@ -35,15 +34,17 @@ def find_files(words: Sequence[str]) -> list[Path]:
     found: set[Path] = set()
     for word in words:
         path = Path(word).expanduser()
-        listed = path.rglob("*") if path.is_dir() else glob.glob(str(path), recursive=True)
-        inside = {path} if path.is_file() else {x for x in map(Path, listed) if x.is_file()}
-        hidden = {x for x in inside if x.name[0] == "." or x.suffix.lower() in NO_DATA} - {path}
-        if not inside - hidden:
+        listed = (
+            path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
+        )
+        inside = {x for x in listed if x.name[0] != "." and x.suffix.lower() not in NO_DATA}
+        inside = {path} if path.is_file() else set(filter(Path.is_file, inside))
+        if not inside:
             raise DataError(
                 f"{word}: no such file, or no data in this folder or of this pattern; give others "
                 "(of folders and patterns, texts, tables and StationXML are left out)"
             )
-        found |= inside - hidden
+        found |= inside
     return sorted(found)
 
 
@@ -62,15 +63,12 @@ def _sources(dataset: h5py.Dataset) -> Iterator[tuple[Path, Any]]:
 
 def other_files(path: Path) -> list[str]:
     """Name, size and time of the files that virtual data sets are read from."""
-    places: dict[Path, None] = {}
+    places: set[Path] = set()
     with contextlib.suppress(OSError, RuntimeError, DataError), h5py.File(path, "r") as file:
-        for dataset in Storage(path, file).arrays.values():  # errors are reported where it is read
-            places |= {place: None for place, _ in _sources(dataset)} if dataset.is_virtual else {}
-    found: dict[str, None] = {}
-    for place in places:
-        if place != path and place.exists():
-            found |= dict.fromkeys([" ".join(map(str, stamp(place))), *other_files(place)])
-    return list(found)
+        arrays = Storage(path, file).arrays.values()  # errors are reported where it is read
+        places = {place for x in arrays if x.is_virtual for place, _ in _sources(x)} - {path}
+    found = {" ".join(map(str, stamp(place))) for place in places if place.exists()}
+    return sorted(found.union(*map(other_files, places)))
 
 
 # ---- opening ------------------------------------------------------------------------------------
@@ -92,12 +90,6 @@ class Storage:
     def get(self, name: str) -> Any:
         """An array by its path inside, or None."""
         return self.arrays.get(name.strip("/") or "/")
-
-    def listed(self) -> str:
-        """Names and shapes of the first arrays, for a message."""
-        names = [f"{name} {tuple(array.shape or ())}" for name, array in self.arrays.items()]
-        more = ["..."] * (len(names) > MAX_LISTED)
-        return ", ".join(names[:MAX_LISTED] + more) or "no data set"
 
 
 def open_storage(path: Path, setting: str, npy: DataSettings | None = None) -> Storage:
@@ -213,15 +205,10 @@ WITH_COMPONENTS = ("sample", "component", "frequency", "time")
 
 
 def attributes_of(array: Any) -> dict[str, Any]:
-    """All attributes of an array or group; DataError where they are damaged."""
-    with explain(place_of(array), f"attributes of {array.name}"):
-        return dict(array.attrs)
-
-
-def notes_of(array: Any) -> dict[str, Any]:
     """Attributes of an array or group without those that HDF5 and netCDF have for themselves."""
     own = r"CLASS|NAME|DIMENSION_L\w+|REFERENCE_LIST|_N(etcdf4|C)\w+"
-    return {key: value for key, value in attributes_of(array).items() if not re.fullmatch(own, key)}
+    with explain(place_of(array), f"attributes of {array.name}"):
+        return {key: value for key, value in array.attrs.items() if not re.fullmatch(own, key)}
 
 
 def text_attribute(array: Any, name: str) -> str:
@@ -232,26 +219,25 @@ def text_attribute(array: Any, name: str) -> str:
 
 def is_variable(array: Any) -> bool:
     """Whether an array holds values, rather than the size of a netCDF dimension alone."""
-    name = attributes_of(array).get("NAME", b"")
-    size_alone = b"This is a netCDF dimension but not a netCDF variable"
-    return not (isinstance(name, bytes) and name.startswith(size_alone))
+    size_alone = "This is a netCDF dimension but not a netCDF variable"
+    return not to_text(array.attrs.get("NAME", "")).startswith(size_alone)
 
 
 def dimension_names(array: Any) -> list[str]:
     """Names of the axes: of HDF5's scales, Zarr's ``dimension_names`` or an attribute; or ''."""
-    names = [""] * array.ndim
     if not isinstance(array, h5py.Dataset):
-        names = [name or "" for name in getattr(array.metadata, "dimension_names", None) or names]
+        names = getattr(array.metadata, "dimension_names", None) or ()
     else:
+        names = ()
         with contextlib.suppress(KeyError, OSError, RuntimeError, ValueError):  # damaged references
             labels = [x.label or (x[0].name if len(x) else "") for x in array.dims]
             names = [(label or "").rpartition("/")[2] for label in labels]
-    attributes = {} if any(names) else attributes_of(array)
-    for found in (attributes[key] for key in DIMENSIONS if key in attributes):
-        texts = found.split(",") if isinstance(found, str) else np.ravel(found).tolist()
-        if len(texts) == array.ndim:
+    found = [] if any(names) else [attributes_of(array).get(key) for key in DIMENSIONS]
+    for value in found:
+        texts = value.split(",") if isinstance(value, str) else np.ravel(value).tolist()
+        if value is not None and len(texts) == array.ndim:
             return [to_text(text).strip() for text in texts]
-    return names
+    return [name or "" for name in names] or [""] * array.ndim
 
 
 def roles_of(array: Any) -> list[str]:
@@ -287,13 +273,12 @@ def packing_of(array: Any) -> Packing:
     kind, attributes = array.dtype.kind, attributes_of(array)
     if kind not in "iuf":
         return Packing()
-    if isinstance(array, h5py.Dataset):
-        fill = array.fillvalue or None  # 0 is the default and may be a value
-    else:  # where xarray writes its fill value to Zarr 2
-        is_xarray = {"_ARRAY_DIMENSIONS", "scale_factor"} <= {*attributes}
-        fill = array.fill_value if is_xarray else array.fill_value or None
-    found = {"scale_factor": 1, "add_offset": 0, "missing_value": ()}
-    found |= {"_FillValue": () if fill is None else fill} | attributes
+    fill = array.fillvalue if isinstance(array, h5py.Dataset) else array.fill_value
+    is_xarray = {"_ARRAY_DIMENSIONS", "scale_factor"} <= {*attributes}  # it writes fills to Zarr 2
+    if fill is None or not (fill or is_xarray):  # 0 is the default and may be a value
+        fill = ()
+    found = {"scale_factor": 1, "add_offset": 0, "missing_value": (), "_FillValue": fill}
+    found |= attributes
     try:
         if kind == "i" and to_text(found.get("_Unsigned", "")).lower() == "true":
             raise ValueError("_Unsigned is true")
@@ -339,63 +324,51 @@ def sample_packing(dataset: h5py.Dataset) -> Packing:
 
 def require_readable(dataset: h5py.Dataset) -> None:
     """DataError where HDF5 would fail, or read zeros in place of values that are not there."""
-    place = f"{place_of(dataset)}: {dataset.name.lstrip('/')}"
     if why := explain_missing_filter(dataset):
-        raise DataError(f"{place}: needs another package: {why}")
-    if dataset.external and dataset.file.driver != "core":  # that of `_open_npy`
-        raise DataError(f"{place}: has its values in raw files; write them into one file with h5py")
-    if not dataset.size or (dataset.dtype.kind == "f" and np.isnan(dataset.fillvalue)):
+        why = f"needs another package: {why}"
+    elif dataset.external and dataset.file.driver != "core":  # that of `_open_npy`
+        why = "has its values in raw files; write them into one file with h5py"
+    elif not dataset.size or (dataset.dtype.kind == "f" and np.isnan(dataset.fillvalue)):
         return  # what is missing is read as such
-    if dataset.is_virtual:
-        _require_sources(dataset, place)
-    elif dataset.chunks:
-        n = math.prod(-(-x // y) for x, y in zip(dataset.shape, dataset.chunks, strict=True))
-        if n_missing := n - dataset.id.get_num_chunks():
-            raise DataError(
-                f"{place}: {n_missing:,} of {n:,} chunks were never written; wait until it is "
+    elif dataset.is_virtual:
+        why = _lacking_source(dataset)
+    else:
+        n, n_written = 1, int(bool(dataset.external or dataset.id.get_storage_size()))
+        if dataset.chunks:
+            n = math.prod(-(-x // y) for x, y in zip(dataset.shape, dataset.chunks, strict=True))
+            n_written = dataset.id.get_num_chunks()
+        if n_written < n:
+            why = (
+                f"{n - n_written:,} of {n:,} chunks were never written; wait until it is "
                 "complete, copy it again, or write NaN to the rest"
             )
-    elif not dataset.external and not dataset.id.get_storage_size():
-        raise DataError(f"{place}: was never written; wait until it is complete, or copy it again")
+    if why:
+        raise DataError(f"{place_of(dataset)}: {dataset.name.lstrip('/')}: {why}")
 
 
-def _require_sources(dataset: h5py.Dataset, place: str) -> None:
+def _lacking_source(dataset: h5py.Dataset) -> str:
+    """Which part of a virtual data set can't be read, and what to do; '' where all can."""
     n_mapped = 0
     for path, part in _sources(dataset):
-        n, why = part.vspace.get_select_npoints(), "is missing or damaged"
+        n, is_whole = part.vspace.get_select_npoints(), False
         n_mapped += n
         with contextlib.suppress(OSError, RuntimeError, KeyError), h5py.File(path, "r") as file:
             source, chosen = file[part.dset_name], part.src_space
             require_readable(source)
-            if chosen.get_select_type() == h5py.h5s.SEL_ALL:
-                is_short = source.size < n
-            else:
-                is_short = (np.array(chosen.get_select_bounds()[1]) >= source.shape).any()
-            why = "is shorter than expected" if is_short else ""
-        if why:
-            name = f"{part.file_name}:/{part.dset_name.lstrip('/')}"
-            raise DataError(
-                f"{place}: source {name} {why}; put it where it was, or write one file without "
-                "sources"
+            is_whole = source.size >= n
+            if chosen.get_select_type() != h5py.h5s.SEL_ALL:
+                is_whole = (np.array(chosen.get_select_bounds()[1]) < source.shape).all()
+        if not is_whole:
+            return (
+                f"source {part.file_name}:/{part.dset_name.lstrip('/')} is missing, damaged or too "
+                "short; put it where it was, or write one file without sources"
             )
-    if n_mapped < dataset.size:
-        raise DataError(f"{place}: parts have no source; write one file without sources")
-
-
-def read_values(array: Any, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """A part of a small array, unpacked; DataError where it is damaged or incomplete."""
-    shape = array.shape or ()
-    if isinstance(array, h5py.Dataset):
-        require_readable(array)
-    with explain(place_of(array), array.name), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return packing_of(array).unpack(np.asarray(array[start:stop] if shape else array[()]))
+    is_mapped = n_mapped >= dataset.size
+    return "" if is_mapped else "parts have no source; write one file without sources"
 
 
 def unwritten(array: Any, box: Sequence[slice]) -> np.ndarray:
     """Where values of a box are in chunks of a Zarr folder that were never written, or False."""
-    if isinstance(array, h5py.Dataset) or hasattr(array.store, "fs"):  # an object store
-        return np.False_
     sides = zip(box, array.shape, array.shards or array.chunks, strict=True)
     cells = [np.unique(np.arange(n)[part] // size, return_inverse=True) for part, n, size in sides]
     gaps = np.zeros([len(numbers) for numbers, _ in cells], dtype=bool)
@@ -406,29 +379,30 @@ def unwritten(array: Any, box: Sequence[slice]) -> np.ndarray:
 
 
 class StoredArray:
-    """An array of an open file; `order` is its axis for each axis of `shape` and `chunks`.
+    """An array of an open file; `order` is its axis for each axis of `shape` and `chunks`."""
 
-    The axis `flipped` is read from its end to its start.
-    """
-
-    flipped: int | None = None
-
-    def __init__(self, path: Path, array: Any, order: Sequence[int]):
-        self.path, self.array, self.order = path, array, tuple(order)
+    def __init__(self, array: Any, order: Sequence[int] | None = None):
+        self.array, self.order = array, tuple(range(array.ndim) if order is None else order)
         self.dtype, self.packing = np.dtype(array.dtype), packing_of(array)
-        self.shape = tuple(array.shape[axis] for axis in order)
-        self.chunks = array.chunks and tuple(array.chunks[axis] for axis in order)
+        self.shape = tuple(array.shape[axis] for axis in self.order)
+        self.chunks = array.chunks and tuple(array.chunks[axis] for axis in self.order)
         if isinstance(array, h5py.Dataset):
             require_readable(array)
 
-    def read(self, what: str, *ranges: tuple[int, int]) -> np.ndarray:
+    def read(self, what: str, *ranges: tuple[int, int | None]) -> np.ndarray:
         """Values, unpacked; `ranges` (start, stop) are along the first axes, `what` names them."""
-        box = [slice(None)] * self.array.ndim
-        for axis, (start, stop) in zip(self.order, ranges, strict=False):
-            box[axis] = slice(int(start), int(stop))
-        with explain(self.path, f"{what} of {self.array.name.lstrip('/')}"):
-            values = self.packing.unpack(np.asarray(self.array[tuple(box)]))
-            if (gaps := unwritten(self.array, box)).any():
+        array, box = self.array, [slice(None)] * self.array.ndim
+        for axis, part in zip(self.order, ranges, strict=False):
+            box[axis] = slice(*part)
+        with explain(place_of(array), f"{what} of {array.name.lstrip('/')}"):
+            values = self.packing.unpack(np.asarray(array[tuple(box)]))
+            # Zarr does not write chunks of its fill value, which in short arrays are true zeros
+            in_folder = not isinstance(array, h5py.Dataset) and not hasattr(array.store, "fs")
+            if in_folder and array.ndim > 2 and (gaps := unwritten(array, box)).any():
                 values = np.where(gaps, np.nan, values)
-        values = values.transpose(self.order)
-        return values if self.flipped is None else np.flip(values, self.flipped)
+        return values.transpose(self.order)
+
+
+def read_values(array: Any, *ranges: tuple[int, int | None]) -> np.ndarray:
+    """All values of a coordinate or column, or a part; see `StoredArray.read`."""
+    return StoredArray(array).read("values", *ranges)

@@ -14,9 +14,6 @@ import numpy as np
 from ..io import new_file
 
 DEMO_FILE = "Data/demo.h5"
-DEMO_SAMPLES = 4000
-DEMO_SNR = 6.0  # dB
-DEMO_SEED = 2009
 
 SAMPLING_RATE = 50.0  # Hz
 WINDOW, HOP, NFFT = 20, 2, 256  # samples: 0.4 s, overlap 0.9
@@ -39,14 +36,11 @@ SEASONS = {
     "noise": (1.0, 1.0, 1.0, 1.0),
 }
 CLASS_NAMES = tuple(SEASONS)
-UNITS = {
-    "spectrogram": "arbitrary power", "frequency": "Hz", "time": "s", "starttime": "UTC, ISO 8601",
-}  # fmt: skip
 
 
 def write_demo(
-    path: str | Path, n_samples: int = DEMO_SAMPLES, snr_db: float = DEMO_SNR,
-    seed: int = DEMO_SEED, imbalance: float = 1.0,
+    path: str | Path, n_samples: int = 4000, snr_db: float = 6.0, seed: int = 2009,
+    imbalance: float = 1.0,
 ) -> Path:  # fmt: skip
     """Write a synthetic set of known classes; see `make_synthetic_set`. Return the path."""
     columns = make_synthetic_set(n_samples, snr_db, seed, imbalance)
@@ -54,8 +48,9 @@ def write_demo(
     with new_file(Path(path)) as partial, h5py.File(partial, "w") as file:
         for name, values in columns.items():
             chunks = (min(n_samples, 64), *values.shape[1:]) if name == "spectrogram" else None
-            dataset = file.create_dataset(name, data=values, chunks=chunks)
-            dataset.attrs.update({"units": UNITS[name]} if name in UNITS else {})
+            file.create_dataset(name, data=values, chunks=chunks)
+        file["spectrogram"].attrs["units"] = "arbitrary power"
+        file["frequency"].attrs["units"], file["time"].attrs["units"] = "Hz", "s"
         file["labels"].attrs["class_names"] = CLASS_NAMES
         source = "synthetic spectrograms of known classes, made by RISCluster"
         file.attrs.update(source=source, snr_db=snr_db, seed=seed)
@@ -81,7 +76,13 @@ def make_synthetic_set(
     for label, name in enumerate(CLASS_NAMES):
         members = np.flatnonzero(labels == label)
         traces[members] = _traces(rng, name, members.size, snr_db)
-    seconds, stations = _times_and_stations(rng, labels)
+    weights = np.array(list(SEASONS.values()))[labels]
+    weights = weights / weights.sum(axis=1, keepdims=True)
+    season = (rng.random((n_samples, 1)) > np.cumsum(weights, axis=1)).sum(axis=1)
+    seconds = np.round((season + rng.random(n_samples)) * 366 / 4 * 86400, 2)
+    is_best = rng.random(n_samples) < 0.4  # at the station where the class is observed best
+    drawn = rng.integers(0, len(STATIONS), n_samples)
+    stations = np.where(is_best, labels % len(STATIONS), drawn)
     order = np.argsort(seconds, kind="stable")
     return {
         "spectrogram": spectrogram(traces[order]),
@@ -102,18 +103,6 @@ def spectrogram(traces: np.ndarray) -> np.ndarray:
         spectra = np.fft.rfft(frames[start : start + BLOCK] * taper, NFFT, axis=2)[:, :, BINS]
         power[start : start + BLOCK] = (np.abs(spectra) ** 2).transpose(0, 2, 1)
     return power
-
-
-def _times_and_stations(rng: np.random.Generator, labels: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Seconds since the start of the year, and the index of the station, of each sample."""
-    weights = np.array(list(SEASONS.values()))[labels]
-    weights = weights / weights.sum(axis=1, keepdims=True)
-    season = (rng.random((labels.size, 1)) > np.cumsum(weights, axis=1)).sum(axis=1)
-    quarter = 366 / 4 * 86400
-    seconds = np.round((season + rng.random(labels.size)) * quarter, 2)
-    is_best = rng.random(labels.size) < 0.4  # at the station where the class is observed best
-    drawn = rng.integers(0, len(STATIONS), labels.size)
-    return seconds, np.where(is_best, labels % len(STATIONS), drawn)
 
 
 def _traces(rng: np.random.Generator, name: str, n: int, snr_db: float) -> np.ndarray:
@@ -157,11 +146,8 @@ def _events(rng: np.random.Generator, name: str, n: int) -> np.ndarray:
     if name == "narrow-band tremor":
         return _band_noise(rng, u(10, 13), u(0.5, 0.9)) * (1 + 0.3 * sine(0.4 * t + u(0, 1)))
     if name == "harmonic tremor":
-        cycles, trace = u(5.4, 6.2) * t, 0.0
-        for overtone in range(1, 4):
-            phase = u(0, 1)
-            trace = trace + u(0.7, 1.3) / overtone**0.5 * sine(overtone * cycles + phase)
-        return trace
+        cycles = u(5.4, 6.2) * t
+        return sum(sine(k * cycles + u(0, 1)) * (u(0.7, 1.3) / k**0.5) for k in range(1, 4))
     if name == "gliding tremor":
         first, last = u(5, 7), u(14, 18)
         return sine(first * t + (last - first) * t**2 / (2 * t[-1]) + u(0, 1))
@@ -170,8 +156,7 @@ def _events(rng: np.random.Generator, name: str, n: int) -> np.ndarray:
         since = np.maximum(t - onset, 0.0)
         low, spread, scale = u(3.5, 4.5), u(14, 17), u(0.5, 0.7)
         phase = low * since + spread * scale * (1.0 - np.exp(-since / scale))
-        envelope = decay(onset, 0.1, u(0.9, 1.4))
-        return sine(phase + u(0, 1)) * envelope
+        return decay(onset, 0.1, u(0.9, 1.4)) * sine(phase + u(0, 1))
     if name == "emergent event":
         low = _band_noise(rng, u(4.5, 6.0), u(1.0, 1.6))
         peak, length = middle + u(-0.3, 0.3), u(0.55, 0.8)

@@ -3,7 +3,6 @@
 Letters: n rows, C columns.
 """
 
-import contextlib
 import csv
 import re
 from collections.abc import Mapping, Sequence
@@ -86,23 +85,25 @@ def read_table(path: Path) -> Table:
     Decimal commas are read where the delimiter is a semicolon. Lines that begin with # are left
     out; one before the rows can be the header, as in FDSN's tables of stations.
     """
-    lines = [f"{line}\n" for line in _text(path).split("\n")]
-    first = next((at for at, line in enumerate(lines) if _is_row(line)), None)
-    if first is None:
-        raise ValueError("it is empty; a header and rows are needed")
     try:
-        first, delimiter = _header(lines, first)
-        reader = csv.reader(lines[first:], delimiter=delimiter, skipinitialspace=True, strict=True)
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        text = path.read_text("latin-1")
+    if "\0" in text:
+        raise ValueError("it is no text in UTF-8 or Latin-1; export it as CSV in UTF-8")
+    try:
+        header, delimiter = _header(text.split("\n"))
+        lines = [f"{line}\n" for line in text.split("\n")[header:]]
+        reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
         rows = {}
         for row in reader:
             cells = [" ".join(cell.split()) for cell in row]
-            if any(cells):
-                rows[first + reader.line_num] = cells
+            if any(cells) and not (rows and cells[0].startswith("#")):
+                rows[header + reader.line_num] = cells
     except csv.Error as error:
         raise ValueError(f"{error}; close quotes, or give another delimiter") from None
-    header, *lines = rows
-    n, names = len(rows[header]), [rows[header][0].lstrip("# "), *rows[header][1:]]
-    lines = [line for line in lines if not rows[line][0].startswith("#")]
+    first, *lines = rows
+    names, n = [rows[first][0].lstrip("# "), *rows[first][1:]], len(rows[first])
     for line in lines:
         if len(rows[line]) < n or any(rows[line][n:]):
             raise ValueError(
@@ -114,30 +115,23 @@ def read_table(path: Path) -> Table:
     return Table(names, cells, "," if delimiter == ";" and commas else ".")
 
 
-def _text(path: Path) -> str:
-    text = "\0"
-    for encoding in ("latin-1", "utf-8-sig"):
-        with contextlib.suppress(UnicodeDecodeError):
-            text = path.read_text(encoding)
-    if "\0" in text:
-        raise ValueError("it is no text in UTF-8 or Latin-1; export it as CSV in UTF-8")
-    return text
-
-
-def _is_row(line: str) -> bool:
-    return bool(line.strip(f'{DELIMITERS}" \n')) and not line.lstrip(' "').startswith("#")
-
-
-def _split(line: str, delimiter: str) -> list[str]:
-    return next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
-
-
-def _header(lines: Sequence[str], first: int) -> tuple[int, str]:
+def _header(lines: Sequence[str]) -> tuple[int, str]:
     """Number of the header's line, from 0, and the delimiter, by the first row of cells."""
-    delimiter = max(DELIMITERS, key=lambda mark: len(_split(lines[first], mark)))
-    cells = _split(lines[first], delimiter)
+
+    def split(at: int, mark: str) -> list[str]:
+        return next(csv.reader([lines[at]], delimiter=mark, skipinitialspace=True), [])
+
+    is_row = [
+        bool(line.strip(f'{DELIMITERS}" ')) and not line.lstrip(' "').startswith("#")
+        for line in lines
+    ]
+    if not any(is_row):
+        raise ValueError("it is empty; a header and rows are needed")
+    first = is_row.index(True)
+    delimiter = max(DELIMITERS, key=lambda mark: len(split(first, mark)))
+    cells = split(first, delimiter)
     if any(re.fullmatch(r"\s*[+-]?\d[\d.,:TZ/ +-]*", cell) for cell in cells):  # a row of data
-        comments = [at for at in range(first) if len(_split(lines[at], delimiter)) == len(cells)]
+        comments = [at for at in range(first) if len(split(at, delimiter)) == len(cells)]
         first = comments[-1] if comments and len(cells) > 1 else first
     return first, delimiter
 
@@ -172,16 +166,13 @@ def read_times(table: Table, names: Sequence[str] = ()) -> tuple[np.ndarray, set
 
 def _time_texts(table: Table, names: Sequence[str]) -> tuple[pandas.Series, list[int]]:
     """Each row's time as one text, and the columns that it is made of."""
-    whole, days = table.find(*names, *TIME_NAMES), [table.find("date", "date_utc")]
-    parts = [table.find(*words) for words in PARTS]
-    clock = [part for part in parts[3:] if None not in (part, parts[3])]
+    whole, date = table.find(*names, *TIME_NAMES), table.find("date", "date_utc")
+    year, month, day, *clock = (table.find(*words) for words in PARTS)
     is_clock = whole is not None and table.cells[whole].str.match(r"\d{1,2}:\d\d").any()
-    if whole is not None and whole not in days and not is_clock:
+    if whole not in (None, date) and not is_clock:
         return table.cells[whole], [whole]
-    if is_clock:
-        clock = [whole]
-    if days == [None]:
-        days = parts[:3]
+    clock = [whole] if is_clock else [part for part in clock if None not in (part, clock[0])]
+    days = [year, month, day] if date is None else [date]
     if None in days:
         raise ValueError(
             f"no column of {'dates' if is_clock else 'times'} in {', '.join(table.names)[:200]}; "
@@ -189,7 +180,7 @@ def _time_texts(table: Table, names: Sequence[str]) -> tuple[pandas.Series, list
         )
     texts = ["-".join(row) for row in table.cells[days].to_numpy()]
     if clock:
-        end = ":00" if clock == parts[3:4] else ""
-        hours = [":".join(row) + end for row in table.cells[clock].to_numpy()]
+        minutes = ":00" if len(clock) == 1 and not is_clock else ""
+        hours = [":".join(row) + minutes for row in table.cells[clock].to_numpy()]
         texts = [f"{day}T{hour}" for day, hour in zip(texts, hours, strict=True)]
     return pandas.Series(texts, table.cells.index, dtype="str"), [*days, *clock]

@@ -15,7 +15,6 @@ from ..errors import DataError
 
 NOT_A_TIME = np.iinfo(np.int64).min  # NaT of NumPy
 SECOND, DAY = 10**9, 86400 * 10**9  # ns
-RATE_TOLERANCE = 1e-5  # relative: rounding to float32, or of an interval to microseconds
 FAR_DAYS, FAR_TIMES = 30, 10  # a far gap is longer than both: days, and times all the data
 
 
@@ -32,68 +31,49 @@ def to_text(value: Any) -> str:
 
 
 def same_rate(a: float, b: float) -> bool:
-    """Whether two sampling rates in Hz differ by no more than rounding; see `RATE_TOLERANCE`."""
-    return abs(a - b) <= RATE_TOLERANCE * max(abs(a), abs(b))
+    """Whether two sampling rates in Hz are equal but for rounding, to float32 or microseconds."""
+    return math.isclose(a, b, rel_tol=1e-5)
 
 
 # ---- units --------------------------------------------------------------------------------------
 
-_NANOSECONDS = {
-    "ns nsec nanosecond": 1, "us µs μs usec microsecond": 10**3, "ms msec millisecond": 10**6,
-    "s sec second": SECOND, "min minute": 60 * SECOND, "h hr hour": 3600 * SECOND,
-    "d day": DAY, "week": 7 * DAY,
+UNITS: dict[str, dict[str, Any]] = {
+    "time": {  # ns
+        "ns nsec nanosecond": 1, "us µs μs usec microsecond": 10**3, "ms msec millisecond": 10**6,
+        "s sec second": SECOND, "min minute": 60 * SECOND, "h hr hour": 3600 * SECOND,
+        "d day": DAY, "week": 7 * DAY,
+    },
+    "frequency": {  # Hz
+        "Hz hz hertz 1/s s-1 s^-1 cps cycles/s": 1.0, "kHz khz": 1e3, "mHz": 1e-3, "MHz": 1e6,
+        "rad/s rads-1": 1 / (2 * math.pi),
+    },
+    "length": {  # m
+        "m meter metre": 1.0, "km kilometer kilometre": 1e3, "cm": 1e-2, "mm": 1e-3,
+        "ft foot feet": 0.3048,
+    },
 }  # fmt: skip
-_HERTZ = {
-    "hz hertz 1/s s-1 s^-1 cps cycles/s": 1.0, "khz": 1e3, "mHz": 1e-3, "MHz": 1e6,
-    "rad/s rads-1": 1 / (2 * math.pi),
-}  # fmt: skip
-_METRES = {
-    "m meter metre": 1.0, "km kilometer kilometre": 1e3, "cm": 1e-2, "mm": 1e-3,
-    "ft foot feet": 0.3048,
-}  # fmt: skip
-_BINS = re.compile("1|none|index|dimensionless|(bin|count|step|sample)s?", re.IGNORECASE)
 
 
-def _factor(units: dict[str, Any], unit: str) -> Any:
-    """Factor of a unit in one of the tables above, in lower case too; None for another."""
-    factors = {name: factor for names, factor in units.items() for name in names.split()}
+def unit_factor(quantity: str, unit: str) -> Any:
+    """Factor of a unit of a quantity of `UNITS` to ns, Hz or m; ValueError for another unit.
+
+    Names are compared as they are, then without capitals and plural: mHz is not MHz.
+    """
+    factors = {name: x for names, x in UNITS[quantity].items() for name in names.split()}
     name = unit.replace(" ", "").rstrip(".")
-    forms = name, name.lower(), name.lower().removesuffix("s")  # plural
-    return next((factors[form] for form in forms if form in factors), None)
-
-
-def unit_length(unit: str) -> int:
-    """Nanoseconds of a unit of time, as ``s``, ``msec``, ``hours``; ValueError for another."""
-    if (length := _factor(_NANOSECONDS, unit)) is None:
-        known = "ns, us, ms, s, min, h, d, weeks"
-        raise ValueError(f"unit '{unit.strip()}' is not known; known are {known}")
-    return length
-
-
-def seconds_factor(unit: str) -> float | None:
-    """Seconds of a unit of duration, 1 for '', None for steps or bins; ValueError for others."""
-    if _BINS.fullmatch(unit.strip()):
-        return None
-    return unit_length(unit.partition(" since ")[0]) / 1e9 if unit.strip() else 1.0
-
-
-def frequency_factor(place: str, unit: str) -> float | None:
-    """Hertz of a unit of frequency, 1 for '', None for bins; DataError at `place` for others."""
-    if _BINS.fullmatch(unit.strip()):
-        return None
-    factor = _factor(_HERTZ, unit) if unit.strip() else 1.0
-    if factor is None:
-        raise DataError(
-            f"{place} is in '{unit}', which is no known unit of frequency; allowed: Hz, kHz, mHz, "
-            "MHz, 1/s, rad/s: convert it, or change its attribute units"
-        )
-    return factor
+    for form in (name, name.lower(), name.lower().removesuffix("s")):
+        if form in factors:
+            return factors[form]
+    known = ", ".join(names.split()[0] for names in UNITS[quantity])
+    raise ValueError(f"unit '{unit.strip()}' is not known; known are {known}")
 
 
 def to_metres(values: Any, unit: str) -> tuple[Any, str]:
     """Lengths in metres with their unit; those in another unit, as degrees, unchanged."""
-    factor = _factor(_METRES, unit)
-    return (values, unit) if factor is None else (values * factor, "m")
+    try:
+        return values * unit_factor("length", unit), "m"
+    except ValueError:
+        return values, unit
 
 
 # ---- text and numbers ---------------------------------------------------------------------------
@@ -116,10 +96,12 @@ def parse_times(values: Any) -> np.ndarray:
     nanoseconds since 1970, by the size of the number.
     """
     values = np.asarray(values)
-    if values.dtype.kind == "M":
-        return _in_range(values)
     if values.dtype.kind in "iuf":
         return decode_numbers(values, epoch_unit(values), 0)
+    if values.dtype.kind == "M":
+        years = values.astype("M8[Y]").astype(np.int64) + 1970
+        known = ~np.isnat(values) & (years > 1677) & (years < 2262)
+        return np.where(known, values, np.datetime64("NaT")).astype("M8[ns]").astype(np.int64)
     codes, unique = pandas.factorize(  # times repeat
         np.array([to_text(value).strip("\0 \t\r\n") for value in values], dtype=object)
     )
@@ -127,16 +109,10 @@ def parse_times(values: Any) -> np.ndarray:
     is_date = texts.str.match(_DATE).to_numpy(bool)
     plain = texts[is_date].str.replace(r"(?i)\s*(?:Z|UTC|GMT)$", "", regex=True)
     dates = pandas.to_datetime(plain, format="ISO8601", utc=True, errors="coerce")
-    times[is_date] = _in_range(dates.dt.tz_localize(None).to_numpy())
+    times[is_date] = parse_times(dates.dt.tz_localize(None))
     if not is_date.all():
         times[~is_date] = parse_times(pandas.to_numeric(texts[~is_date], errors="coerce"))
     return times[codes]
-
-
-def _in_range(stamps: np.ndarray) -> np.ndarray:
-    years = stamps.astype("M8[Y]").astype(np.int64) + 1970
-    known = ~np.isnat(stamps) & (years > 1677) & (years < 2262)
-    return np.where(known, stamps, np.datetime64("NaT")).astype("M8[ns]").astype(np.int64)
 
 
 def epoch_unit(values: Any) -> Any:
@@ -168,7 +144,7 @@ def decode_times(values: Any, units: str = "", calendar: str = "standard") -> np
         return parse_times(values)
     units = re.sub(r"(datetime64|M8)\[(\w+)\]", r"\2", units.strip())
     name, *reference = re.split(r"\s+since\s+", units, maxsplit=1, flags=re.I)
-    unit, origin = unit_length(name), 0
+    unit, origin = unit_factor("time", name), 0
     if calendar.strip().lower() not in ("", "standard", "gregorian", "proleptic_gregorian"):
         raise ValueError(f"calendar '{calendar}' has other dates than UTC")
     if reference and not re.fullmatch(r"(the\s+)?(unix\s+)?epoch", reference[0], re.I):
@@ -191,16 +167,6 @@ def decode_numbers(values: np.ndarray, unit: Any, origin: int) -> np.ndarray:
     return np.where(known, whole.astype(np.int64) * unit + origin + rest, NOT_A_TIME)
 
 
-def count_unreadable(values: Any, times: np.ndarray) -> str:
-    """How many values are no times, and the first; '' where none. Empty, NaN and NaT don't count"""
-    texts = [to_text(x).strip().strip("\0") for x in np.asarray(values)[times == NOT_A_TIME]]
-    bad = [text for text in texts if text.lower() not in ("", "nan", "nat", "none")]
-    if not bad:
-        return ""
-    are = "is no time" if len(bad) == 1 else "are no times"
-    return f"{len(bad):,} of {len(times):,} {are} from 1678 to 2261 (first: {bad[0][:40]!r})"
-
-
 # ---- clocks that are wrong ----------------------------------------------------------------------
 
 
@@ -209,11 +175,10 @@ def refuse_far_gap(spans: Sequence[tuple[int, int, str]]) -> None:
 
     That is where a gap is longer than `FAR_DAYS` and than 10 times all the data.
     """
-    table = pandas.DataFrame(spans, columns=["start", "stop", "name"])
-    table = table.sort_values("start", kind="stable", ignore_index=True)
+    table = pandas.DataFrame(sorted(spans), columns=["start", "stop", "name"])
     before = table["stop"].cummax().shift(fill_value=table["start"][0])
-    covered = (table["stop"] - table["start"].clip(before)).clip(0).sum()
     gaps = table["start"] - before
+    covered = table["stop"].max() - table["start"][0] - gaps.clip(0).sum()
     at = int(gaps.argmax())
     if gaps[at] > max(FAR_DAYS * DAY, FAR_TIMES * covered):
         (first,) = nanoseconds_to_iso(table["start"][[at]])
@@ -230,12 +195,11 @@ def far_times(times: np.ndarray) -> np.ndarray:
     Of times (datetime64, or int64 in ns since 1970), 2 % (one at least) are left out at each end;
     far are those away from the rest by more than a year, and than twice the span of the rest.
     """
-    stamps = times.view("M8[ns]") if times.dtype.kind == "i" else times
-    seconds = stamps.astype("M8[s]")
+    seconds = (times.view("M8[ns]") if times.dtype.kind == "i" else times).astype("M8[s]")
     ordered = np.sort(seconds[~np.isnat(seconds)])
-    n_out = max(1, len(ordered) // 50)
     if len(ordered) < 3:
         return np.zeros(len(times), dtype=bool)
+    n_out = max(1, len(ordered) // 50)
     first, last = ordered[n_out], ordered[-1 - n_out]
-    reach = np.maximum(2 * (last - first), np.timedelta64(365 * 86400, "s"))
+    reach = max(2 * (last - first), np.timedelta64(365, "D"))
     return (seconds < first - reach) | (seconds > last + reach)

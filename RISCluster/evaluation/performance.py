@@ -19,11 +19,9 @@ import torch
 from sklearn.metrics.pairwise import euclidean_distances
 
 from ..data.layouts import READ_ROWS, SpectrogramFile
-from ..data.loading import Reader, SampleSet
-from ..data.split import subsample
-from ..data.transforms import Preparation
-from ..runs.labels import usable_sample
-from ..runs.names import cluster_title
+from ..data.loading import Preparation, Reader, SampleSet
+from ..data.sets import subsample
+from ..runs.labels import cluster_title, usable_sample
 from ..runs.run import FinishedRun, model_of
 from .metrics import MEASURED, silhouettes
 

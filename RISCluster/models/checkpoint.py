@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ..data.layouts import SpectrogramFile, size_text
-from ..data.transforms import Preparation
+from ..data.loading import Preparation
 from ..errors import CheckpointError
 from ..io import load_checkpoint, read_torch, save_checkpoint
 from .autoencoder import AEC, DEC, ClusteringLayer, NetworkShape

@@ -18,17 +18,16 @@ from PIL import Image
 from ..catalogue.catalogue import count_occurrences, largest
 from ..clustering.initialisation import MAX_TREE_SIZE, Trees
 from ..data.layouts import SpectrogramFile
-from ..data.split import Split
-from ..data.transforms import Preparation
-from ..evaluation.mapping import TITLES, mapped
+from ..data.loading import Preparation
+from ..data.sets import Split
+from ..evaluation.samples import MAPS, mapped
 from ..io import new_file, read_npz, sha256, write_npz
 from ..models.checkpoint import load_model
 from ..plots import latent, occurrence, places, samples, scores
 from ..plots.style import frame, plain
 from ..run_folder import StageFolder
 from ..runs.cluster_map import read_cluster_map, read_means
-from ..runs.labels import usable_sample
-from ..runs.names import cluster_title
+from ..runs.labels import cluster_title, usable_sample
 from ..runs.run import FinishedRun, FinishedStage
 from ..settings import Settings
 from .results import METHODS, STATION_ROWS, Results
@@ -181,7 +180,7 @@ def _embedding(results: Results) -> Figure:
     """Map of the latents, see `map_of`."""
     (index, points), stage = map_of(results), results.stage
     title = f"{METHODS[stage.name]}: {len(points):,} of {stage.sizes.sum():,} latents"
-    labels, method = stage.labels[index[: len(points)]], TITLES[results.report.embedding]
+    labels, method = stage.labels[index[: len(points)]], MAPS[results.report.embedding]
     return latent.embedding(points, labels, _sized(results), title, method)
 
 

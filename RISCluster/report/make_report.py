@@ -20,12 +20,11 @@ from PIL import Image
 from .. import __version__
 from ..clustering import selection, stability
 from ..errors import RunError, SettingsError
-from ..evaluation import comparison, mapping, performance
-from ..evaluation.mapping import require_package
+from ..evaluation import comparison, performance
+from ..evaluation.samples import MAPS, require_package
 from ..io import write_text
 from ..plots.scores import PANELS
-from ..runs.names import write_names
-from ..runs.run import STAGES, open_run
+from ..runs.run import STAGES, open_run, write_names
 from ..runtime import Progress, count, log
 from . import sections
 from .figures import image_of
@@ -186,8 +185,8 @@ def environment() -> Environment:
         "counted": count, "time": lambda time: str(time)[:19].replace("T", " "),  # UTC
     }  # fmt: skip
     made.globals |= {
-        "comparison": comparison, "mapping": mapping, "selection": selection,
-        "stability": stability, "performance": performance, "METHODS": METHODS, "PANELS": PANELS,
+        "comparison": comparison, "selection": selection, "stability": stability,
+        "performance": performance, "MAPS": MAPS, "METHODS": METHODS, "PANELS": PANELS,
     }  # fmt: skip
     return made
 

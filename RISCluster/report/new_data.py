@@ -11,12 +11,12 @@ import pandas
 
 from ..data.cube_file import CubeFile
 from ..data.layouts import SpectrogramFile
-from ..evaluation.outliers import DRIFT, OUTLYING
 from ..evaluation.performance import measure
+from ..evaluation.samples import DRIFT, OUTLYING
 from ..io import new_file, open_rows, write_text
 from ..run_folder import StageFolder
 from ..runs.labels import read_labels
-from ..runs.run import FinishedRun, open_run
+from ..runs.run import FinishedRun, open_run, read_names
 from ..runtime import log
 from ..settings import Settings
 from .figures import gallery, label_map
@@ -46,7 +46,9 @@ def write_new_page(
             table=table, latents=latents, sizes=np.bincount(labels[labels >= 0], minlength=k),
             soft=lambda index: posterior(latents[index]),
         )  # fmt: skip
-        results = Results(FinishedRun(known.folder, settings, {stage.name: stage}, file))
+        names = read_names(known.folder, stage, [])
+        run = FinishedRun(known.folder, settings, {stage.name: stage}, file, names=names)
+        results = Results(run)
         results.mapped, results.label_image = trained, output.with_suffix(".h5")
         results.chosen, results.choice = (), None  # report.samples and K are of the run
         probability = measure(table["probability"].to_numpy("f8"), labels, k)

@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 import pandas
 
-from ..catalogue.catalogue import Bins, Span, catalogue_of, choose_bins, read_environment
+from ..catalogue.catalogue import Bins, Catalogue, Span, choose_bins, read_environment
 from ..catalogue.stations import read_stations
 from ..clustering.selection import TITLES, choose, contradictions, read_rows
 from ..data.times import parse_time
 from ..evaluation.comparison import refinement
 from ..evaluation.metrics import Overlap, Reliability, against_truth, reliability
 from ..evaluation.performance import performance_of
-from ..evaluation.representatives import representatives_of
-from ..runs.labels import station_of
-from ..runs.names import cluster_title, read_names
+from ..evaluation.samples import representatives_of
+from ..runs.labels import cluster_title, station_of
 from ..runs.run import FinishedRun, FinishedStage, model_of
 
 METHODS = {"GMM": "Gaussian mixture", "DEC": "Deep embedded clustering"}
@@ -33,16 +32,16 @@ class Results:
         self.run, self.stage, self.file = run, run.final, run.file
         self.settings, self.report = run.settings, run.settings.report
         self.folder, self.writes = run.folder / "figures", writes  # whether figures are saved
+        self.names = run.names  # of the final clusters by label, by the user
         self.mapped = self.stage  # whose latents make the map
         self.chosen = self.report.samples or ()  # indices
         # Indices of the page's samples, ascending; what to look at next; data of the script
         self.shown, self.look, self.data = np.empty(0, np.int64), [], {}
 
-    names = cached_property(lambda self: read_names(self.run))  # of clusters by label, by the user
     performances = cached_property(lambda self: performance_of(self.run))  # the final stage last
     refinement = cached_property(lambda self: refinement(self.run))  # None without one
     representatives = cached_property(lambda self: representatives_of(self.run, self.stage))
-    catalogue = cached_property(lambda self: catalogue_of(self.stage))
+    catalogue = cached_property(lambda self: Catalogue(self.stage))
     model = cached_property(lambda self: model_of(self.run, self.stage))
     label_image = cached_property(lambda self: self.stage.path / "labels.h5")  # of a cube
 

@@ -12,7 +12,6 @@ import pandas
 
 from ..catalogue.catalogue import cluster_medians, count_occurrences, largest, season_names
 from ..data.measures import BANDS, MEASURES, band_edges
-from ..runs.names import names_notes
 from ..settings import DEFAULTS, KEYS, as_text
 from .results import STATION_ROWS, Results
 from .samples import PageSamples, page_data
@@ -33,7 +32,7 @@ NIGHT = [20, 21, 22, 23, 0, 1, 2, 3, 4, 5]  # hours, UTC
 def overview(results: Results) -> Context:
     """What a reader has to know before the clusters are interpreted."""
     titles, catalogue, sizes = results.titles, results.catalogue, results.stage.sizes
-    found, choice = [*results.run.notes, *names_notes(results.run)], results.choice
+    found, choice = [*results.run.notes], results.choice
     if choice and choice["stability"] < STABLE:
         k = choice["k"]
         found.append(f"K = {k} is not stable: fits to half of the samples give other clusters.")

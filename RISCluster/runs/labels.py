@@ -3,7 +3,7 @@
 Letters: N samples, D latent features, K clusters, n samples of a block.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,13 @@ import pandas
 
 from ..data.cube_file import CubeFile
 from ..data.layouts import SpectrogramFile, as_texts
-from ..data.split import subsample
+from ..data.sets import subsample
 from ..data.times import parse_times
 from ..errors import CheckpointError
 from ..io import new_file, new_rows, row_blocks
 from .cluster_map import write_cluster_map
 
+Posterior = Callable[[np.ndarray], np.ndarray]  # latents (n, D) to probabilities (n, K)
 UNUSABLE = -1
 READ_ROWS = 2**18
 TIMES = ("starttime", "onset")
@@ -46,20 +47,17 @@ class Labelling:
         return total / self.n_usable if self.n_usable else float("nan")
 
 
-def assign(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Label (n,), int64, and its probability (n,) from (n, K); -1 and 0 for rows of NaN."""
-    usable = ~np.isnan(probabilities[:, 0])
-    filled = np.where(usable[:, None], probabilities, 0.0)
-    return np.where(usable, filled.argmax(1), UNUSABLE), filled.max(1)
+def assign(latents: np.ndarray, posterior: Posterior, k: int) -> tuple[np.ndarray, ...]:
+    """Label (n,), its probability (n,) and all probabilities (n, K) of latents (n, D).
 
-
-def of_usable(latents: np.ndarray, work: Callable[[np.ndarray], np.ndarray], k: int) -> np.ndarray:
-    """`work` of latents (n, D) as (n, K); rows of NaN for latents that are NaN."""
+    -1, 0 and NaN for latents that are NaN.
+    """
     usable = ~np.isnan(latents[:, 0])
-    values = np.full((len(latents), k), np.nan)
+    probabilities = np.full((len(latents), k), np.nan)
     if usable.any():
-        values[usable] = work(latents[usable])
-    return values
+        probabilities[usable] = posterior(latents[usable])
+    filled = np.where(usable[:, None], probabilities, 0.0)
+    return np.where(usable, filled.argmax(1), UNUSABLE), filled.max(1), probabilities
 
 
 def usable_sample(labels: np.ndarray, n: int, seed: int) -> np.ndarray:
@@ -69,12 +67,12 @@ def usable_sample(labels: np.ndarray, n: int, seed: int) -> np.ndarray:
 
 
 def label_file(
-    latents: np.ndarray, posterior: Callable[[np.ndarray], np.ndarray], n_clusters: int,
-    file: SpectrogramFile, folder: Path, soft: str | None = None, name: str = "labels.csv",
+    latents: np.ndarray, posterior: Posterior, n_clusters: int, file: SpectrogramFile,
+    folder: Path, soft: str | None = None, name: str = "labels.csv",
 ) -> Labelling:  # fmt: skip
     """Label every sample from its latents (N, D); write them as `name`, of a cube also ``.h5``.
 
-    `posterior` gives probabilities (n, K) of latents (n, D), written as `soft`, a ``.npy`` file.
+    All probabilities are written as `soft`, a ``.npy`` file.
     """
     labels, probability = np.full(len(latents), UNUSABLE, np.int16), np.zeros(len(latents))
     with ExitStack() as stack:
@@ -83,8 +81,7 @@ def label_file(
             every = stack.enter_context(new_rows(folder / soft, (len(latents), n_clusters)))
         for start, block in row_blocks(latents):
             rows = slice(start, start + len(block))
-            soft_rows = of_usable(block, posterior, n_clusters)
-            labels[rows], probability[rows] = assign(soft_rows)
+            labels[rows], probability[rows], soft_rows = assign(block, posterior, n_clusters)
             write(start, labels[rows], probability[rows])
             if soft:
                 every[rows] = soft_rows
@@ -97,18 +94,15 @@ def label_file(
 
 @contextmanager
 def new_labels(
-    path: Path,
-    file: SpectrogramFile,
-    more: Sequence[str] = (),
-    detection: Sequence[str] = ("onset",),
+    path: Path, file: SpectrogramFile, more: Sequence[str] = (), copied: Sequence[str] = ("onset",)
 ) -> Iterator[Callable[..., None]]:
     """Write a table of labels block by block, and of a cube an image of them, named ``.h5``.
 
-    Start times, trace ids, event ids and the columns `detection` are copied from the file, if it
-    has them; `more` are names of further columns. Yields ``write(start, labels, probabilities,
+    Start times, trace ids, event ids and the columns `copied` are those of the file, if it has
+    them; `more` are names of further columns. Yields ``write(start, labels, probabilities,
     *columns)``, to be called in the order of the samples.
     """
-    names = ["starttime", "trace_id", "event_id", *detection]
+    names = ["starttime", "trace_id", "event_id", *copied]
     names = [name for name in names if file.column(name, 0, 1) is not None]
     n = file.n_samples if isinstance(file, CubeFile) else 0  # a table takes no memory by sample
     image = np.full(n, UNUSABLE, "i2"), np.zeros(n, "f4")
@@ -168,3 +162,8 @@ def station_of(trace_id: str) -> str:
     """``NET.STA`` of a trace id, ``STA`` without a network, or all of another kind of id."""
     parts = trace_id.split(".")
     return ".".join(part for part in parts[:2] if part) if len(parts) == 4 else trace_id
+
+
+def cluster_title(label: int, names: Mapping[int, str]) -> str:
+    """Title of a cluster: ``3``, or ``3 icequake``."""
+    return f"{label} {names[label]}" if names.get(label) else str(label)

@@ -1,11 +1,11 @@
-"""A run folder read back: complete stages, their networks and, if it can be read, the data file.
+"""A run folder read back: complete stages, their networks, names and, if possible, the data file.
 
 Letters: N samples of the file, n samples, D latent features, K clusters, F x T bins.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,22 +14,21 @@ import numpy as np
 import pandas
 import torch
 
-from ..cli import SCRIPTS, stage_command
 from ..clustering.mixture import Mixture
 from ..data.layouts import SpectrogramFile
+from ..data.loading import Preparation
 from ..data.sets import open_data
-from ..data.transforms import Preparation
+from ..data.tables import read_table
 from ..errors import DataError, RISClusterError, RunError
-from ..io import open_rows, read_json, read_npz, sha256
+from ..io import open_rows, read_json, read_npz, sha256, write_text
 from ..models.autoencoder import DEC
 from ..models.checkpoint import load_model
-from ..run_folder import StageFolder, load_stage_settings
-from ..settings import Settings, load_settings
+from ..run_folder import StageFolder, stored_settings
+from ..settings import SCRIPTS, Settings, load_settings, stage_command
 from .labels import read_labels
-from .names import correct
 
 STAGES = tuple(SCRIPTS)  # in the order in which they run
-LABELLING = ("GMM", "DEC")
+NAMES = ("stage", "label", "size", "name")  # columns of names.csv
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,9 @@ class FinishedStage:
     @cached_property
     def table(self) -> pandas.DataFrame:
         """See `read_labels`; a corrected label has the probability 1."""
-        table = read_labels(self.path / "labels.csv")
-        if self.corrections is not None:
-            labels = self.corrections["label"][self.corrections["label"] >= 0]
+        table, corrections = read_labels(self.path / "labels.csv"), self.corrections
+        if corrections is not None:
+            labels = corrections["label"][corrections["label"] >= 0]
             table.loc[labels.index, "label"] = labels.astype("i2")
             table.loc[labels.index, "probability"] = np.float32(1)
         return table
@@ -97,24 +96,24 @@ class FinishedRun:
     notes: list[str] = field(default_factory=list)  # what is missing or does not match, and why
     truth: np.ndarray | None = None  # (N,), int64, known classes: position in class_names, or -1
     class_names: Sequence[str] = ()  # those named in the file, and those that occur
+    names: dict[int, str] = field(default_factory=dict)  # of the final stage's clusters: names.csv
 
     @property
     def labelling(self) -> list[FinishedStage]:
         """Stages that label samples: mixture first, then refinement."""
-        return [stage for name, stage in self.stages.items() if name in LABELLING]
+        return [stage for stage in self.stages.values() if stage.name != "AEC"]
 
     @property
     def final(self) -> FinishedStage | None:
         """The last stage that labels: DEC, or else GMM, or None."""
-        return next(iter(self.labelling[::-1]), None)
+        return next(reversed(self.labelling), None)
 
 
 @contextmanager
 def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRun]:
     """Open a run folder and, if possible, its data.
 
-    `overrides` are words such as ``data.file=moved.h5``. Raises RunError for a folder without a
-    complete stage, SettingsError for a word that is no setting.
+    `overrides` are words such as ``data.file=moved.h5``. RunError without a complete stage.
     """
     if not folder.is_dir():
         raise RunError(f"{folder}: no such run folder; give one as Outputs/demo")
@@ -128,50 +127,41 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRu
     if not stages:
         raise RunError(
             f"{folder}: holds no complete stage of a run; run {stage_command('AEC', folder)} "
-            f"first, or name another folder{': ' + ' '.join(notes) if notes else ''}"
+            f"first, or name another folder: {' '.join(notes)}"
         )
     last = list(stages.values())[-1]
     with ExitStack() as stack:
         try:
-            there = stack.enter_context(open_data(last.settings))
-            _require_same_data(there, last)
+            there, made = stack.enter_context(open_data(last.settings)), last.provenance
+            before = made["fingerprint"], made["inputs"].get("labels, times and ids")
+            now = there.fingerprint(), there.columns_fingerprint()
+            if any(old not in (None, new) for old, new in zip(before, now, strict=True)):
+                raise DataError(f"{there.path}: is not the data that {last.path} was made from")
             classes, file = known_classes(there), there
         except DataError as error:
             notes.append(
                 f"the data can't be read, and what needs them is left out: {error}; "
                 "data.file=PATH names their present location"
             )
-        yield correct(FinishedRun(folder, last.settings, stages, file, notes, *classes))
+        run = FinishedRun(folder, last.settings, stages, file, notes, *classes)
+        if run.final is not None:
+            run = replace(run, names=read_names(folder, run.final, notes))
+        yield _correct(run)
 
 
 def _read_stage(stage: StageFolder, overrides: Sequence[str]) -> FinishedStage:
     """A complete stage, made from the present models of the stages before it."""
     provenance = stage.require_complete()
-    for name, checksum in provenance.get("inputs", {}).items():
-        path = stage.run_folder / name
-        if not name.endswith(("model.pt", "model.npz")):
-            continue
-        if not path.exists() or sha256(path)[: len(checksum)] != checksum:
+    for name in ("AEC/model.pt", "GMM/model.npz"):
+        path, checksum = stage.run_folder / name, provenance["inputs"].get(name)
+        if checksum and not (path.exists() and sha256(path).startswith(checksum)):
             raise RunError(
                 f"{stage.path}: was made from another {name} than is there now; run "
                 f"{stage.command} again"
             )
-    metrics, settings = (
-        read_json(stage.path / "metrics.json"),
-        load_stage_settings(stage, overrides),
-    )
+    metrics = read_json(stage.path / "metrics.json")
+    settings = load_settings(None, overrides, stored_settings(stage))
     return FinishedStage(stage.name, stage.path, metrics, provenance, settings)
-
-
-def _require_same_data(file: SpectrogramFile, stage: FinishedStage) -> None:
-    known = stage.provenance
-    before = known.get("fingerprint"), known.get("inputs", {}).get("labels, times and ids")
-    now = file.fingerprint(), file.columns_fingerprint()
-    if any(old not in (None, new) for old, new in zip(before, now, strict=True)):
-        was = known.get("words", {}).get("data", "another file")
-        raise DataError(
-            f"{file.path}: is not the data that {stage.path} was made from, which was {was}"
-        )
 
 
 def known_classes(file: SpectrogramFile) -> tuple[np.ndarray | None, Sequence[str]]:
@@ -183,6 +173,73 @@ def known_classes(file: SpectrogramFile) -> tuple[np.ndarray | None, Sequence[st
     numbers = sorted({*names, *np.unique(labels[labels >= 0]).tolist()})
     truth = np.where(labels >= 0, np.searchsorted(numbers, labels), -1)
     return truth, [names.get(number, f"class {number}") for number in numbers]
+
+
+# ---- names.csv and corrections.csv --------------------------------------------------------------
+
+
+def read_names(folder: Path, stage: FinishedStage, notes: list[str]) -> dict[int, str]:
+    """Names of clusters by label, as written by the user: not escaped.
+
+    A table that has a row of no cluster of the stage is not used; `notes` gets why.
+    """
+    if not (path := folder / "names.csv").exists():
+        return {}
+    names = {}
+    try:
+        table, clusters = read_table(path), list(enumerate(stage.cluster_sizes.tolist()))
+        at = table.require({key: [key] for key in NAMES})
+        numbers = (table.numbers(at[key]).tolist() for key in ("label", "size"))
+        rows = zip(table.text(at["stage"]), *numbers, table.text(at["name"]), strict=True)
+        for line, (of, label, size, name) in zip(table.cells.index, rows, strict=True):
+            if of.upper() != stage.name or (label, size) not in clusters or label in names:
+                raise ValueError(
+                    f"line {line} is of no cluster of the {stage.name} stage, or of one named "
+                    "before; move the table away, and a report writes a new one"
+                )
+            names[int(label)] = name
+    except (OSError, ValueError) as error:
+        notes.append(f"{path}: no names are used: {error}.")
+        return {}
+    return {label: name for label, name in names.items() if name}
+
+
+def write_names(run: FinishedRun) -> None:
+    """Write a table with empty names for the final stage's clusters, unless there is one."""
+    path, stage = run.folder / "names.csv", run.final
+    if not path.exists():
+        rows = [f"{stage.name},{label},{size}," for label, size in enumerate(stage.cluster_sizes)]
+        write_text(path, "\n".join([",".join(NAMES), *rows]) + "\n")
+
+
+def _correct(run: FinishedRun) -> FinishedRun:
+    """The run with the corrections of its final stage's labels, or a note why there are none."""
+    path, stage = run.folder / "corrections.csv", run.final
+    if stage is None or not path.exists():
+        return run
+    try:
+        table = read_table(path)
+        index = table.numbers(table.require({"index": ["index"]})["index"])
+        labels = {name: label for label, name in reversed(run.names.items())}
+        labels |= {str(label): label for label in range(stage.n_clusters)} | {"": -1}
+        rows = pandas.DataFrame({"index": index, "mark": table.text(table.find("mark"))})
+        texts = pandas.Series(table.text(table.find("label", "name")), dtype=object)
+        rows["label"] = texts.map(labels)
+        bad = ~rows["index"].isin(range(stage.metrics["n_samples"])) | rows["label"].isna()
+        if bad.any():
+            raise ValueError(
+                f"line {table.cells.index[bad.argmax()]}: it needs the index of a sample, and the "
+                "number or name of a cluster, or none"
+            )
+    except (OSError, ValueError) as error:
+        run.notes.append(f"{path}: no corrections are used: {error}.")
+        return run
+    rows = rows.astype({"index": "int64", "label": "int64"})
+    rows = rows.drop_duplicates("index", keep="last").set_index("index")  # label -1: to leave it
+    return replace(run, stages=run.stages | {stage.name: replace(stage, corrections=rows)})
+
+
+# ---- networks -----------------------------------------------------------------------------------
 
 
 class StageModel(NamedTuple):

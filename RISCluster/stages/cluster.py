@@ -8,10 +8,10 @@ import numpy as np
 from ..clustering.fit import fit_mixtures, remove_fits
 from ..clustering.mixture import Mixture
 from ..clustering.selection import contradictions, select, write_rows
-from ..data.loading import StreamedSet
-from ..data.split import Split, subsample
+from ..data.loading import SampleSet
+from ..data.sets import Split, subsample
 from ..errors import DataError, SettingsError
-from ..evaluation.outliers import training_distribution
+from ..evaluation.samples import training_distribution
 from ..io import open_rows, read_npz, row_blocks, write_npz
 from ..models.checkpoint import TrainedModel, load_model
 from ..runs.labels import label_file
@@ -78,7 +78,7 @@ def _fit_and_label(session: Session, aec: TrainedModel) -> None:
         posterior = mixtures[number].posterior
         label_file(latents, posterior, number, session.file, path, name=name)
     split = Split.load(session.run / "AEC/split.npz")
-    training = StreamedSet(session.reader(aec.preparation), split.both)
+    training = SampleSet(split.both, reader=session.reader(aec.preparation))
     training_distribution(aec.model, mixture, training).save(path / "novelty.npz")
     shown = replace(trees, index=drawn[trees.index]) if trees else None  # index of the file
     remove_fits(path)

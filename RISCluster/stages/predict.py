@@ -11,21 +11,20 @@ import pandas
 
 from ..data.cube_file import CubeFile
 from ..data.layouts import COLUMN_ROWS, DETECTION, SpectrogramFile
-from ..data.loading import Reader, StreamedSet
+from ..data.loading import Reader, SampleSet
 from ..data.sets import WHOLE, open_data
 from ..distributed import Ranks, choose_device, start_ranks
 from ..errors import DataError, RunError, Stopped
-from ..evaluation.outliers import DRIFT, OUTLYING, TrainingDistribution, latents_and_errors
+from ..evaluation.samples import DRIFT, OUTLYING, TrainingDistribution, latents_and_errors
 from ..io import new_rows, read_npz, write_npz
 from ..models.checkpoint import TrainedModel, load_model
 from ..parallel import Job, Parts
 from ..run_folder import StageFolder
-from ..runs.labels import UNUSABLE, assign, new_labels
-from ..runs.names import read_names
+from ..runs.labels import Posterior, assign, new_labels
 from ..runs.run import FinishedStage, open_run
 from ..runtime import Progress, StopRequest, log, start_log
 from ..training.encode import BATCH, in_blocks
-from .refine import Posterior, soft_assignment
+from .refine import soft_assignment
 from .session import describe, report_unusable, set_up_torch, warn
 
 # Columns of the table of labels; the name of a cluster is given by the user.
@@ -58,7 +57,7 @@ def open_predictor(run_folder: Path, name: str, words: Sequence[str]) -> Iterato
     folder = StageFolder(run_folder, name)
     with open_run(run_folder, ["data.layout=auto", *WHOLE, *words]) as run:
         stage = run.stages.get(name)
-        names = read_names(run) if stage is run.final else {}
+        names = run.names if stage is run.final else {}
     if stage is None:
         raise RunError(
             f"{folder.path}: this run has no finished {name} stage; run {folder.command} first, or "
@@ -231,7 +230,8 @@ def _score(
     reader.skip_negative = True
     z = np.full((stop - start, trained.model.shape.n_latents), np.nan, np.float32)
     errors = np.full(stop - start, np.nan)
-    for positions, x in StreamedSet(reader).in_order(start, stop, BATCH[ranks.device.type]):
+    samples = SampleSet(range(file.n_samples), reader=reader)
+    for positions, x in samples.in_order(start, stop, BATCH[ranks.device.type]):
         index = positions.cpu().numpy() - start
         z[index], errors[index] = latents_and_errors(trained.model, x)
     return z, errors
@@ -242,10 +242,9 @@ def _assess(
 ) -> pandas.DataFrame:
     """Columns label, probability, and `ADDED` as texts, of samples from number `first` on."""
     usable, training = ~np.isnan(errors), run.training
-    labels, certainty = np.full(len(z), UNUSABLE), np.zeros(len(z))
+    labels, certainty, _ = assign(z, run.posterior, run.stage.n_clusters)
     likelihood, outlying = np.full(len(z), np.nan), np.zeros(len(z), int)
     if usable.any():
-        labels[usable], certainty[usable] = assign(run.posterior(z[usable]))
         likelihood[usable] = training.mixture.log_likelihood(z[usable])
         outlying[usable] = training.is_outlier(errors[usable], likelihood[usable])
     for index, corrected in corrections.items():

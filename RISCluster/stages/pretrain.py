@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from ..data.layouts import READ_ROWS
-from ..data.loading import SampleSet, mean_and_deviation
-from ..data.split import Split, draw_split
-from ..data.transforms import Preparation
+from ..data.loading import Preparation, SampleSet, mean_and_deviation
+from ..data.sets import Split, draw_split
 from ..errors import DataError, SettingsError
 from ..io import sha256
 from ..models.autoencoder import AEC, NetworkShape, initialise, n_parameters

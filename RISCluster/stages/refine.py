@@ -2,7 +2,6 @@
 
 import copy
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -14,15 +13,14 @@ from ..clustering import initialisation
 from ..clustering.mixture import Mixture, fit_mixture
 from ..clustering.stability import labellings, resamples, temperature
 from ..data.loading import SampleSet
-from ..data.split import Split, subsample
-from ..evaluation.mapping import require_package
-from ..evaluation.outliers import mixture_of_clusters, training_distribution
+from ..data.sets import Split, subsample
 from ..evaluation.performance import calinski_harabasz, deviations, measure
+from ..evaluation.samples import mixture_of_clusters, require_package, training_distribution
 from ..io import new_file, open_rows, row_blocks, write_text
 from ..models.autoencoder import DEC, ClusteringLayer
 from ..models.checkpoint import TrainedModel, load_model, save_model
 from ..models.clustering import label_change
-from ..runs.labels import Labelling, assign, label_file, of_usable
+from ..runs.labels import Labelling, Posterior, assign, label_file
 from ..runtime import log
 from ..settings import Settings
 from ..training.encode import MAX_FIXED_BYTES
@@ -35,7 +33,6 @@ MIN_VARIANCE = 0.02  # of the mean variance within clusters, added in every dire
 # decreases came with better clusters, larger ones with worse.
 AGREEMENT_TOLERANCE = 0.015
 
-Posterior = Callable[[np.ndarray], np.ndarray]  # latents (n, D) to probabilities (n, K)
 RESULTS = ["model.pt", "last.pt", "history.csv", "labels.csv", "latent.npy", "novelty.npz"]
 RESULTS += ["soft_assignments.npy", "cluster_performance.csv"]
 
@@ -125,8 +122,8 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
     labelling = label_file(latents, posterior, k, file, path, soft)
     labels = labelling.labels
     sampled, scores = session.scores(latents, labelling)
-    blocks = (of_usable(block, start.posterior, k) for _, block in row_blocks(before))
-    old = np.concatenate([assign(block)[0] for block in blocks])
+    blocks = [assign(block, start.posterior, k)[0] for _, block in row_blocks(before)]
+    old = np.concatenate(blocks)
     both = (old >= 0) & (labels >= 0)
     metrics = scores | {
         "refined": mixture is not start,

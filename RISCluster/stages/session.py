@@ -14,12 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..cli import COMMANDS, package_command, stage_command
 from ..data.layouts import SpectrogramFile, size_text
-from ..data.loading import Reader, SampleSet, StreamedSet, load_set
+from ..data.loading import Preparation, Reader, SampleSet, load_set
 from ..data.sets import open_data
 from ..data.synthetic import DEMO_FILE, write_demo
-from ..data.transforms import Preparation
 from ..distributed import Ranks, start_ranks
 from ..errors import SettingsError, TrainingError
 from ..evaluation.metrics import agreement, clustering_summary, event_metrics, sampled_silhouettes
@@ -28,7 +26,7 @@ from ..models.autoencoder import Encoder
 from ..run_folder import StageFolder
 from ..runs.labels import Labelling
 from ..runtime import StopRequest, count, keep_freed_memory, log, start_log
-from ..settings import Settings, as_text
+from ..settings import COMMANDS, Settings, as_text, package_command, stage_command
 from ..training.common import Context
 from ..training.encode import encode_to
 
@@ -61,7 +59,7 @@ class Session:
         inputs |= settings.inputs("cube", "data") if file.layout == "cube" else {}
         inputs |= settings.inputs("data", "data") | settings.inputs("aec", "network")
         for name in MODELS[stage]:
-            StageFolder(self.run, name[:3]).require_match(inputs)
+            StageFolder(self.run, name[:3]).require_complete(inputs)
             inputs[name] = sha256(self.run / name)[:16]
             inputs["labels, times and ids"] = columns
             if events is not None:
@@ -100,7 +98,8 @@ class Session:
         """Write the latents of every sample, NaN for unusable ones; `fixed` features if known."""
         reader = self.reader(preparation)
         reader.skip_negative = True  # an error in training
-        encode_to(self.path / "latent.npy", encoder, StreamedSet(reader), self.ranks, fixed)
+        samples = SampleSet(range(self.file.n_samples), reader=reader)
+        encode_to(self.path / "latent.npy", encoder, samples, self.ranks, fixed)
 
     def scores(self, latents: np.ndarray, labelling: Labelling) -> tuple[tuple, dict[str, Any]]:
         """Samples with silhouettes in latent space, and the metrics of every stage that labels."""
@@ -247,10 +246,9 @@ def open_session(settings: Settings, stage: str) -> Iterator[Session]:
         for earlier in list(COMMANDS)[: list(COMMANDS).index(stage)]:  # checked by all ranks
             StageFolder(settings.run_folder, earlier).require_begun()
         demo = Path(DEMO_FILE)
-        if ranks.is_first and settings.data.file == DEMO_FILE and not demo.exists():
+        if settings.data.file == DEMO_FILE and ranks.broadcast(not demo.exists()):
             log.info(f"{demo} does not exist: writing the synthetic demo set (eight known classes)")
-            write_demo(demo)
-        ranks.barrier()
+            ranks.rank0(lambda: write_demo(demo))
         with open_data(settings) as file:
             where = f"{ranks.device}, {count(ranks.world, 'process', 'processes')}"
             log.info(f"{describe(file)}: layout {file.layout}; computing on {where}")

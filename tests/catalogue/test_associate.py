@@ -6,7 +6,7 @@ import pytest
 
 from RISCluster.catalogue.associate import associate, associate_file, clock_offsets, link, reach_of
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.times import NOT_A_TIME, nanoseconds_to_iso
+from RISCluster.data.times import SECOND, nanoseconds_to_iso
 from RISCluster.errors import DataError
 from RISCluster.settings import load_settings
 from tests.conftest import write_samples
@@ -15,20 +15,18 @@ START = 1_451_606_400 * 10**9  # 2016-01-01
 
 
 def ns(seconds):
-    """Nanoseconds since 1970 of seconds after `START`; NaN is no time."""
-    values = np.asarray(seconds, dtype=float)
-    times = START + np.rint(np.nan_to_num(values) * 1e9).astype(np.int64)
-    return np.where(np.isnan(values), NOT_A_TIME, times)
+    """Nanoseconds since 1970 of seconds after `START`."""
+    return START + np.rint(np.asarray(seconds, dtype=float) * 1e9).astype(np.int64)
 
 
 def test_coincidence_by_hand():
     # Stations 0 to 3; an event at 10 s with a repeated onset of station 1, one at 20 s at two
     # stations, and one at 30 s whose onset at station 3 is too late.
-    seconds = [10.0, 10.1, 10.2, 10.15, 20.0, 20.1, np.nan, 30.0, 30.1, 30.2, 30.3]
-    station, reach = np.array([0, 1, 1, 2, 0, 3, 2, 0, 1, 2, 3]), np.full((4, 4), 0.25)
+    seconds = [10.0, 10.1, 10.2, 10.15, 20.0, 20.1, 30.0, 30.1, 30.2, 30.3]
+    station, reach = np.array([0, 1, 1, 2, 0, 3, 0, 1, 2, 3]), np.full((4, 4), 0.25)
     found = associate(ns(seconds), station, reach, 3)
-    assert found.tolist() == [0, 0, 0, 0, -1, -1, -1, 1, 1, 1, -1]
-    shuffled = np.random.default_rng(0).permutation(11)
+    assert found.tolist() == [0, 0, 0, 0, -1, -1, 1, 1, 1, -1]
+    shuffled = np.random.default_rng(0).permutation(10)
     again = associate(ns(seconds)[shuffled], station[shuffled], reach, 3)
     assert again.tolist() == found[shuffled].tolist()
     assert associate(ns(seconds), station, reach, 2)[4:6].tolist() == [1, 1]
@@ -43,12 +41,16 @@ def test_coincidence_by_hand():
 def test_neighbouring_channels():
     # A front along ten channels, 0.2 s from one to the next, and a single onset far away.
     seconds, channel = [*np.arange(10) * 0.2, 1.0], np.array([*range(10), 40])
-    assert link(ns(seconds), channel, 1, 0.25, 4).tolist() == [0] * 10 + [-1]
-    assert (link(ns(seconds), channel, 1, 0.1, 4) == -1).all()
+    assert link(ns(seconds), channel, 1, 0.25 * SECOND, 4).tolist() == [0] * 10 + [-1]
+    assert (link(ns(seconds), channel, 1, 0.1 * SECOND, 4) == -1).all()
     gap = np.delete(np.arange(11), 4)  # without channel 4
-    found = link(ns(seconds)[gap], channel[gap], 1, 0.25, 5)
+    found = link(ns(seconds)[gap], channel[gap], 1, 0.25 * SECOND, 5)
     assert found.tolist() == [-1] * 4 + [0] * 5 + [-1]
-    assert (link(ns(seconds)[gap], channel[gap], 2, 0.45, 5)[:9] == 0).all()
+    assert (link(ns(seconds)[gap], channel[gap], 2, 0.45 * SECOND, 5)[:9] == 0).all()
+    # Two events in turn, of which the second begins on the first channel; equal onsets of one.
+    times, channel = np.array([5, 6, 7, 20, 21, 21, 6]), np.array([3, 4, 5, 0, 1, 1, 7])
+    assert link(times, channel, 1, 2, 2).tolist() == [0, 0, 0, 1, 1, 1, -1]
+    assert link(times[:0], channel[:0], 1, 2, 2).tolist() == []
 
 
 def test_clock_offsets():
@@ -93,6 +95,10 @@ def test_file(path, tmp_path):
     assert " 0 events " in line
     line = associate_file(path, load_settings(None, ["events.window=0.5", "events.min_stations=2"]))
     assert line.endswith("30 events at 2 or more of 4 stations, with 90 of 120 samples")
+    with h5py.File(path, "a") as file:
+        file["onset"][5] = b""
+    line = associate_file(path, load_settings(None, [place]))
+    assert line.endswith("29 events at 4 or more of 4 stations, with 116 of 120 samples")
 
 
 def test_reach_is_distance_times_slowness(tmp_path, path):

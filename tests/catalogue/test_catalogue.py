@@ -6,16 +6,16 @@ import pytest
 
 from RISCluster.catalogue.catalogue import (
     FREQUENCIES,
+    Catalogue,
     bins_over,
-    catalogue_of,
     choose_bins,
     cluster_medians,
     count_occurrences,
     largest,
     read_environment,
     season_names,
-    station_of,
 )
+from RISCluster.catalogue.stations import stations_of
 from RISCluster.errors import DataError
 from RISCluster.settings import Months
 
@@ -33,7 +33,7 @@ def made(labels=(0, 1, 1, 0, -1, 2), times=TIMES, trace=(0, 1, 2, 0, 1, 1), k=4,
         table["trace_id"] = pandas.Categorical.from_codes(trace, ids)
     if event is not None:
         table["event_id"] = event
-    return catalogue_of(SimpleNamespace(table=table, n_clusters=k))
+    return Catalogue(SimpleNamespace(table=table, n_clusters=k))
 
 
 def test_counts_by_hand():
@@ -69,7 +69,9 @@ def test_stations_without_times_or_traces():
     assert found.by_station().tolist() == [[0, 1], [1, 0], [1, 0]]
     assert (found.has_times, found.has_stations, found.without_time()) == (False, True, 3)
     ids = ["XH.DR01..HHZ", ".DR01..HHZ", "DR01", "fibre 1.5 m"]
-    assert list(map(station_of, ids)) == ["XH.DR01", "DR01", "DR01", "fibre 1.5 m"]
+    names, number = stations_of(pandas.Categorical.from_codes([0, 1, 2, 3, 0], ids))
+    assert names == ["DR01", "XH.DR01", "fibre 1.5 m"]
+    assert number.tolist() == [1, 0, 0, 2, 1]
     found = made(trace=None)
     assert (found.has_times, found.has_stations, found.by_station().shape) == (True, False, (0, 4))
     assert not made(ids=[""], trace=[0] * 6).has_stations

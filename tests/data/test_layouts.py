@@ -115,7 +115,7 @@ def test_times_that_cannot_be_read_are_logged_once_with_the_first(tmp_path, capl
         assert file.column("starttime", 2, 3) == [""]
         assert file.column("starttime") == ["2020-01-01T00:00:00.000000Z", "", "", ""]
     assert len(caplog.messages) == 1
-    assert re.search("starttime: 2 of 4 are no times.*first: 'yesterday'", caplog.text)
+    assert re.search("starttime: 2 of 4 values are no times.*first: 'yesterday'", caplog.text)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_times_that_cannot_be_read_are_logged_once_with_the_first(tmp_path, capl
         ("images", np.ones((3, 16, 20)), r"the file has images \(3, 16, 20\); set"),
         ("spectrogram", np.ones((5, 3, 8)), "3 x 8 .* allowed: real numbers, samples of 4 x 4"),
         ("frequency", np.arange(20), r"frequency of shape \(20,\).* one value a step.*dimensions"),
-        ("frequency", np.r_[:15, 3], "must be finite and ascend, or descend"),
+        ("frequency", np.arange(16)[::-1], "does not ascend from bin to bin; allowed"),
         ("frequency", ["a"] * 16, "frequency axis"),
     ],
 )
@@ -138,18 +138,6 @@ def test_data_sets_that_do_not_fit(tmp_path, name, values, text):
         file[name] = values
     with pytest.raises(DataError, match=text):
         open_spectrograms(path)
-
-
-def test_descending_frequencies_are_turned(tmp_path):
-    for name, axis in (("spectrogram", 1), ("data", 2)):
-        path = write_samples(tmp_path / "a.h5", CUBE)
-        with h5py.File(path, "a") as file:
-            del file["spectrogram"], file["time"], file["frequency"]
-            file[name], file["frequency"] = np.flip(CUBE, axis), np.arange(CUBE.shape[axis])[::-1]
-        with open_spectrograms(path) as file:
-            assert file.frequency.tolist() == [*range(CUBE.shape[axis])]
-            found, expected = file.read(2, 3)[0], CUBE[2] if axis == 1 else CUBE[:4, 2].T
-            np.testing.assert_array_equal(found, expected)
 
 
 # ---- which axis is which ------------------------------------------------------------------------

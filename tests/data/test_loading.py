@@ -6,9 +6,14 @@ import torch
 
 from RISCluster.data import layouts, loading
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import Reader, choose_loadmode, load_set, mean_and_deviation
-from RISCluster.data.split import Split, draw_split
-from RISCluster.data.transforms import Preparation
+from RISCluster.data.loading import (
+    Preparation,
+    Reader,
+    choose_loadmode,
+    load_set,
+    mean_and_deviation,
+)
+from RISCluster.data.sets import Split, draw_split
 from RISCluster.distributed import Ranks
 from RISCluster.errors import DataError
 from tests.conftest import blobs, write_samples

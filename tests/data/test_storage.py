@@ -152,12 +152,13 @@ def test_virtual_data_sets_need_all_of_their_sources(tmp_path):
     with open_spectrograms(path) as file:
         np.testing.assert_array_equal(file.read(0, 12), ROWS)
     (tmp_path / "s1.h5").unlink()
-    assert "spectrogram: source s1.h5:/d is missing or damaged; put it" in error_of(path)
+    why = "spectrogram: source s1.h5:/d is missing, damaged or too short; put it where it was"
+    assert why in error_of(path)
     assert other_files(path) != before
-    for n, why in ((3, "source s1.h5:/d is shorter than"), (4, "s1.h5: d: 1 of 4 chunks were")):
+    for n, text in ((3, why), (4, "s1.h5: d: 1 of 4 chunks were")):
         with h5py.File(tmp_path / "s1.h5", "w") as file:
             file.create_dataset("d", (n, 5, 6), "f4", chunks=(1, 5, 6))[:3] = 1
-        assert why in error_of(path)
+        assert text in error_of(path)
     assert "parts have no source" in error_of(write_sources(tmp_path, 15))
     with open_spectrograms(write_sources(tmp_path, 15, np.nan)) as file:
         assert np.isfinite(file.read(0, 15)).all(axis=(1, 2)).tolist() == [True] * 12 + [False] * 3

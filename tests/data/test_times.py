@@ -7,14 +7,13 @@ from RISCluster.data.times import (
     NOT_A_TIME,
     decode_times,
     far_times,
-    frequency_factor,
     nanoseconds_to_iso,
     parse_time,
     parse_times,
     refuse_far_gap,
     same_rate,
-    seconds_factor,
     to_metres,
+    unit_factor,
 )
 from RISCluster.errors import DataError
 
@@ -90,14 +89,15 @@ def test_times_beyond_int64_are_none():
 
 
 def test_frequencies_durations_lengths_and_rates():
-    hertz = {"": 1, "Hz": 1, "kHz": 1e3, "mHz": 1e-3, "MHz": 1e6, "s-1": 1, "bin": None,
-             "rad/s": 1 / (2 * np.pi)}  # fmt: skip
-    assert {unit: frequency_factor("x", unit) for unit in hertz} == hertz
-    for unit in ("s", "m", "log10(Hz)", "mhz"):
-        with pytest.raises(DataError, match=r"x\.h5: frequency is in '.*', which is no known unit"):
-            frequency_factor("x.h5: frequency", unit)
-    seconds = {"": 1, "s": 1, "msec": 1e-3, "hrs": 3600, "ns": 1e-9, "bin": None, "samples": None}
-    assert {unit: seconds_factor(unit) for unit in seconds} == seconds
+    for quantity, factors in {
+        "frequency": {"Hz": 1, "kHz": 1e3, "mHz": 1e-3, "MHz": 1e6, "s-1": 1,
+                      "rad/s": 1 / (2 * np.pi)},
+        "time": {"s": 10**9, "msec": 10**6, "hrs": 3600 * 10**9, "ns": 1},
+    }.items():  # fmt: skip
+        assert {unit: unit_factor(quantity, unit) for unit in factors} == factors
+    for unit in ("s", "m", "log10(Hz)", "mhz", "bin"):
+        with pytest.raises(ValueError, match="is not known; known are Hz, kHz, mHz, MHz, rad/s"):
+            unit_factor("frequency", unit)
     for unit, metres in (("m", 2), ("km", 2000), ("feet", 0.6096), ("Metres", 2)):
         assert to_metres(2.0, unit) == (pytest.approx(metres), "m")
     assert to_metres(2.0, "degrees") == (2.0, "degrees")

@@ -2,8 +2,8 @@ import numpy as np
 import torch
 
 from RISCluster.clustering.mixture import Mixture
-from RISCluster.data.loading import HeldSet
-from RISCluster.evaluation.outliers import (
+from RISCluster.data.loading import SampleSet
+from RISCluster.evaluation.samples import (
     SCORED,
     TrainingDistribution,
     latents_and_errors,
@@ -30,7 +30,7 @@ def test_a_part_of_a_large_set_is_scored():
     n, model = SCORED + 900, AEC(NetworkShape(4, 4, 2, "linear"))
     initialise(model, 0)
     x = torch.rand(n, 1, 4, 4)
-    samples = HeldSet(np.arange(n), x, torch.arange(n), torch.device("cpu"))
+    samples = SampleSet(np.arange(n), x, torch.arange(n), torch.device("cpu"))
     known = training_distribution(model, ONE, samples)
     assert SCORED - 256 <= len(known.errors) <= SCORED
     assert (np.diff(known.errors) >= 0).all()

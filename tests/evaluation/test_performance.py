@@ -5,8 +5,7 @@ import torch
 from sklearn.metrics import calinski_harabasz_score, silhouette_samples
 
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.loading import HeldSet
-from RISCluster.data.transforms import Preparation
+from RISCluster.data.loading import Preparation, SampleSet
 from RISCluster.evaluation import performance
 from RISCluster.evaluation.performance import (
     calinski_harabasz,
@@ -35,7 +34,7 @@ def test_calinski_harabasz():
     index, labels = np.arange(50) * 2, np.full(100, -1)
     labels[index] = rng.integers(0, 3, 50)
     device = torch.device("cpu")
-    samples = HeldSet(index, torch.from_numpy(x)[:, None], torch.arange(50), device)
+    samples = SampleSet(index, torch.from_numpy(x)[:, None], torch.arange(50), device)
     expected = calinski_harabasz_score(x.reshape(50, -1), labels[index])
     assert calinski_harabasz(samples, labels, 4) == pytest.approx(expected, rel=1e-5)
     assert np.isnan(calinski_harabasz(samples, np.zeros(100, int), 4))

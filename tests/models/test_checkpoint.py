@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.transforms import Preparation
+from RISCluster.data.loading import Preparation
 from RISCluster.errors import CheckpointError
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.checkpoint import load_initial_weights, load_model, save_model

@@ -18,7 +18,6 @@ from PIL import Image
 
 from RISCluster.report import make_report
 from RISCluster.report.make_report import environment, render, shown, write_report
-from RISCluster.runs.names import read_names
 from RISCluster.runs.run import open_run
 from tests.report.browser import Browser
 from tests.report.html import PIXEL, Elements, one_pixel
@@ -246,7 +245,7 @@ def test_names_and_corrections_are_saved(page, driver, tmp_path):
         shutil.copy(saved, page[1])
     assert driver.run(leave) is True
     with open_run(page[1]) as run:
-        assert read_names(run) == {0: "ice, quake", 2: "ice, quake"}
+        assert run.names == {0: "ice, quake", 2: "ice, quake"}
         assert run.final.labels[sample] == label
         assert run.final.corrections.loc[sample, "mark"] == 'odd, "new"'
         assert not run.notes

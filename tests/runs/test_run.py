@@ -1,3 +1,5 @@
+"""A run folder read back: stages, labels, data, names and corrections."""
+
 import json
 from types import SimpleNamespace
 
@@ -8,14 +10,12 @@ import pytest
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import RunError, SettingsError
 from RISCluster.evaluation.metrics import event_metrics
-from RISCluster.runs.labels import new_labels, read_labels
-from RISCluster.runs.run import known_classes, open_run
+from RISCluster.runs.labels import cluster_title, new_labels, read_labels
+from RISCluster.runs.run import known_classes, open_run, write_names
 
 
 def test_event_ids_of_the_file_are_in_the_table_and_scored(small_file, tmp_path):
     labels, events = np.arange(96) // 4 % 3, np.arange(96) // 4
-    with open_spectrograms(small_file) as file:
-        assert event_metrics(file, labels, 0) == {}
     with h5py.File(small_file, "a") as file:
         file["event_id"] = np.where(events > 0, events, -1)
     with open_spectrograms(small_file) as file, new_labels(tmp_path / "x.csv", file) as write:
@@ -82,3 +82,77 @@ def test_data_missing_or_other(made_run, small_file):
 def test_no_run(tmp_path, folder, words, error, text):
     with pytest.raises(error, match=text), open_run(tmp_path / folder, words):
         pass
+
+
+# ---- names and corrections ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def table(run_folder):
+    """A function of names that gives the text of names.csv."""
+    with open_run(run_folder) as run:
+        sizes = run.final.sizes.tolist()
+
+    def text(*names):
+        rows = [f"DEC,{k},{sizes[k]},{name}\n" for k, name in enumerate(names)]
+        return "".join(["stage,label,size,name\n", *rows])
+
+    return text
+
+
+def test_names_are_written_once_and_read(run_folder, table):
+    path = run_folder / "names.csv"
+    content = table("icequake", "", '"<script>$x$, 1"')
+    for before, after, names in (
+        (None, table("", "", ""), {}),
+        (content, content, {0: "icequake", 2: "<script>$x$, 1"}),
+    ):
+        if before:
+            path.write_text(before)
+        with open_run(run_folder) as run:
+            write_names(run)
+            assert path.read_text() == after
+            assert (run.names, run.notes) == (names, [])
+    assert [cluster_title(label, names) for label in (0, 1)] == ["0 icequake", "1"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "note"),
+    [
+        *(("DEC,1,", new, "line 3 is of no cluster of the DEC stage")
+          for new in ("GMM,1,", "DEC,0,", "DEC,1,9", "DEC,x,")),
+        ("c\n", "c\nDEC\n", "line 5 has 1 cell, and the header 4"),
+        ("stage,label", "one,two", "no column stage and no column label"),
+    ],
+)  # fmt: skip
+def test_a_table_of_other_clusters_is_not_used(run_folder, table, old, new, note):
+    (run_folder / "names.csv").write_text(table("a", "b", "c").replace(old, new))
+    with open_run(run_folder) as run:
+        assert run.names == {}
+        assert f"no names are used: {note}" in run.notes[0]
+
+
+def test_corrections(run_folder, table):
+    path, head = run_folder / "corrections.csv", "index,label,mark"
+    with open_run(run_folder) as run:
+        before, sizes = run.final.labels.copy(), run.final.sizes.tolist()
+    (run_folder / "names.csv").write_text(table("icequake", "wind"))
+    path.write_text(f"{head}\n3,2,\n4,wind,sharp\n6,,odd\n3,1,again\n")
+    with open_run(run_folder) as corrected:
+        labels, stage = corrected.final.labels, corrected.final
+        assert labels[[3, 4]].tolist() == [1, 1]
+        assert np.delete(labels, [3, 4]).tolist() == np.delete(before, [3, 4]).tolist()
+        assert stage.table["probability"][[3, 4]].tolist() == [1, 1]
+        assert stage.corrections["mark"].to_dict() == {4: "sharp", 6: "odd", 3: "again"}
+        assert stage.sizes.tolist() == np.bincount(labels[labels >= 0]).tolist()
+        assert stage.cluster_sizes.tolist() == sizes
+        assert corrected.names == {0: "icequake", 1: "wind"}
+    for content, note in (
+        (f"{head}\n3,2,\n999,1,\n", "line 3: it needs the index of a sample"),
+        (f"{head}\n7,none,\n", "line 2: it needs the index of a sample"),
+        ("a,b\n1,2\n", "no column index"),
+    ):
+        path.write_text(content)
+        with open_run(run_folder) as other:
+            assert f"no corrections are used: {note}" in other.notes[0]
+            assert other.final.labels.tolist() == before.tolist()

@@ -8,7 +8,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from RISCluster.data.split import draw_split
+from RISCluster.data.sets import draw_split
 from RISCluster.stages.pretrain import run_aec
 from tests.conftest import blobs, write_samples
 from tests.stages.conftest import FAST, column, content, metrics, refused, run_all, table

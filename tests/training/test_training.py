@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from RISCluster.data.loading import HeldSet
+from RISCluster.data.loading import SampleSet
 from RISCluster.distributed import Ranks
 from RISCluster.errors import Stopped
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
@@ -32,9 +32,9 @@ class StopAfter(StopRequest):
         return 15 if self.n < 0 else 0
 
 
-def held(n=60, seed=0) -> HeldSet:
+def held(n=60, seed=0) -> SampleSet:
     x = torch.from_numpy(blobs(n, seed)[0]).unsqueeze(1)
-    return HeldSet(np.arange(n) * 10, (x - x.mean(0)) / x.std(), torch.arange(n), CPU)
+    return SampleSet(np.arange(n) * 10, (x - x.mean(0)) / x.std(), torch.arange(n), CPU)
 
 
 def train(folder, kind="aec", *words, stop=None, samples=None):
