@@ -1,10 +1,9 @@
-"""Training and scores: losses, criteria for the number of clusters K, counts by two labels."""
+"""Training and scores: losses, criteria for the number of clusters K, known classes."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
@@ -103,24 +102,20 @@ def selection_curves(rows: Sequence[Criteria], chosen: int, criterion: str) -> F
     return figure
 
 
-def overlap_matrix(
+def known_classes(
     counts: np.ndarray,
-    rows: Sequence[str],
-    columns: Sequence[str],
-    *,
-    row_title: str,
-    column_title: str,
+    labels: Sequence[int],
+    titles: Sequence[str],
+    classes: Sequence[str],
     title: str,
-    row_clusters: Sequence[int] | None = None,
-    column_clusters: Sequence[int] | None = None,
 ) -> Figure:
-    """Counts of samples by two labels, (rows, columns), shaded by their share of the row.
+    """Counts of samples by cluster and known class, (K, C), shaded by their share of the cluster.
 
-    Names of rows and columns have frames in the colours of their clusters, where these are given.
+    Titles of clusters have frames in their colours.
     """
-    rows, columns = ([plain(name, LONGEST_NAME) for name in names] for names in (rows, columns))
+    rows, columns = ([plain(name, LONGEST_NAME) for name in names] for names in (titles, classes))
     numbered = max(counts.shape) <= NUMBERED
-    cell, long = 0.5 if numbered else 0.22, max(map(len, rows), default=0)
+    cell, long = 0.5 if numbered else 0.22, max(map(len, rows))
     figure = new(
         float(np.clip(cell * counts.shape[1] + 2.6 + 0.08 * long, 5, 16)),
         float(np.clip(cell * 0.8 * counts.shape[0] + 2.4, 3.5, 16)),
@@ -129,29 +124,23 @@ def overlap_matrix(
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     image = axes.imshow(share, cmap=COLOUR_MAP, vmin=0, vmax=1, aspect="auto")
     figure.colorbar(image, ax=axes, label="Share of the row", shrink=0.9)
-    _name_axis(axes.yaxis, rows, row_clusters)
-    _name_axis(axes.xaxis, columns, column_clusters)
-    if max(map(len, columns), default=0) > 4:
-        for label in axes.get_xticklabels():
-            label.set(rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_xlabel(column_title, labelpad=8)
-    axes.set_ylabel(row_title, labelpad=8)
+    for axis, names in ((axes.yaxis, rows), (axes.xaxis, columns)):  # of many only some
+        places = range(0, len(names), -(-len(names) // TICKED))
+        axis.set_ticks(list(places), [names[place] for place in places], fontsize=8)
+    for name, place in zip(axes.get_yticklabels(), axes.get_yticks(), strict=True):
+        colour = cluster_colour(labels[place])
+        name.set_bbox({"boxstyle": "square,pad=0.25", "fc": "white", "ec": colour, "lw": 1.5})
+    if max(map(len, columns)) > 4:
+        for name in axes.get_xticklabels():
+            name.set(rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_xlabel("Known class", labelpad=8)
+    axes.set_ylabel("Cluster", labelpad=8)
     axes.set_title(title, fontsize=10)
     for at in zip(*np.nonzero(counts), strict=True) if numbered else ():
         n, colour = int(counts[at]), "white" if share[at] < 0.6 else "black"
         text = f"{n:,}" if n < 10_000 else EngFormatter(places=1, sep="")(n)
         axes.text(*at[::-1], text, color=colour, ha="center", va="center", fontsize=8)
     return figure
-
-
-def _name_axis(axis: Axis, names: Sequence[str], clusters: Sequence[int] | None) -> None:
-    """Names along an axis, of many only some, in frames of the colours of their clusters."""
-    places = range(0, len(names), -(-len(names) // TICKED) or 1)
-    axis.set_ticks(list(places), [names[place] for place in places], fontsize=8)
-    if clusters is not None:
-        for place, label in zip(places, axis.get_ticklabels(), strict=True):
-            colour = cluster_colour(clusters[place])
-            label.set_bbox({"boxstyle": "square,pad=0.25", "fc": "white", "ec": colour, "lw": 1.5})
 
 
 def reliability_curve(curves: Sequence[tuple[str, Reliability]]) -> Figure:

@@ -290,12 +290,10 @@ def _confusion(results: Results) -> Figure:
     """The final clusters by known class."""
     stage, table, _ = results.scores[-1]
     order, present = table.order().tolist(), np.flatnonzero(table.counts.sum(0))
-    return scores.overlap_matrix(
-        table.counts[order][:, present], [results.titles[label] for label in order],
-        [results.run.class_names[column] for column in present],
-        row_title="Cluster", column_title="Known class", row_clusters=order,
-        title=f"{stage.name}: accuracy {table.accuracy:.3f}, NMI {table.nmi:.3f}",
-    )  # fmt: skip
+    classes = [results.run.class_names[column] for column in present]
+    title = f"{stage.name}: accuracy {table.accuracy:.3f}, NMI {table.nmi:.3f}"
+    counts, titles = table.counts[order][:, present], [results.titles[label] for label in order]
+    return scores.known_classes(counts, order, titles, classes, title)
 
 
 def _reliability(results: Results) -> Figure:

@@ -111,11 +111,8 @@ def test_latent_space(drawn):
 
 def test_counts_are_written_and_shaded_by_row(drawn):
     rows, columns = ["0", "1 " + "x" * 40, "2 $y_$"], ["quake", "noise"]
-    titles = {"row_title": "Cluster", "column_title": "Class", "title": "title"}
     counts = np.array([[30, 10], [0, 12000], [0, 0]])
-    axes = drawn(
-        scores.overlap_matrix(counts, rows, columns, row_clusters=range(3), **titles)
-    ).axes[0]
+    axes = drawn(scores.known_classes(counts, [2, 1, 0], rows, columns, "title")).axes[0]
     assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [0, 1], [0, 0]]
     texts = {text.get_position(): text.get_text() for text in axes.texts}
     assert texts == {(0, 0): "30", (1, 0): "10", (1, 1): "12.0k"}
@@ -124,9 +121,9 @@ def test_counts_are_written_and_shaded_by_row(drawn):
     names = axes.get_yticklabels()
     assert len(names[1].get_text()) == scores.LONGEST_NAME
     assert names[2].get_text() == r"2 \$y_\$"  # no formula
-    assert names[1].get_bbox_patch().get_edgecolor() == to_rgba(cluster_colour(1))
+    assert names[0].get_bbox_patch().get_edgecolor() == to_rgba(cluster_colour(2))
     many = [str(label) for label in range(200)]
-    figure = scores.overlap_matrix(np.eye(200, dtype=int), many, many, **titles)
+    figure = scores.known_classes(np.eye(200, dtype=int), range(200), many, many, "title")
     assert (len(figure.axes[0].texts), len(figure.axes[0].get_xticks())) == (0, 50)
     assert max(figure.get_size_inches()) <= 16
 
