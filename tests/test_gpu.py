@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from RISCluster import distributed
-from RISCluster.data import loading
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import Preparation, Reader, SampleSet, load_set
 from RISCluster.distributed import Ranks
@@ -214,23 +213,6 @@ def test_batches_are_on_the_gpu(data, gpu, mode):
             assert sum(len(positions) for positions, _ in parts) == 95
             most = {"device": 1, "ram": 0, "disk": 7}[mode]  # the order, once an epoch
             assert sum(gpu.waits.values()) <= most, gpu.waits
-
-
-@pytest.mark.parametrize("room", [0.5, 1.02])  # for half of the set; for no more than the set
-def test_full_gpu_falls_back_to_memory(tmp_path, gpu, monkeypatch, room):
-    path, choose = write_samples(tmp_path / "s.h5", blobs(2000)[0]), loading.choose_loadmode
-
-    def optimistic(setting, n_bytes, device):  # other processes take what was free
-        return "device" if device == GPU else choose(setting, n_bytes, device)
-
-    monkeypatch.setattr(loading, "choose_loadmode", optimistic)
-    with open_spectrograms(path) as file:
-        reader = Reader(file, Preparation("sqrt", "vec_norm"), GPU)
-        gpu.memory = room * 2000 * 4 * 16 * 20
-        samples, _ = load_set(reader, np.arange(2000), "auto", Ranks(0, 1, GPU))
-        assert (samples.x.device, len(samples)) == (CPU, 2000)
-        del samples
-    assert gpu.allocated == 0
 
 
 def test_processes_share_no_gpu(monkeypatch):

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from ..errors import DataError
-from ..io import find_paths, new_file, read_npz, require_room, write_npz
+from ..io import find_paths, new_file, read_npz, require_room
 from ..runtime import Progress, count, log
 from ..settings import Settings, as_text
 from . import layouts
@@ -44,8 +44,8 @@ def open_data(settings: Settings, text: str | None = None) -> SpectrogramFile:
     Of these the samples that [data] chooses; a single file with all of its samples is open itself.
     """
     data, paths = settings.data, find_paths(text or settings.data.file)
-    values = data.stations, data.after, data.before, data.min_amplitude
-    wanted = {key: x for key, x in zip(CHOICE, values, strict=True) if x != CHOICE[key][0]}
+    chosen = {key: getattr(data, key) for key in CHOICE}
+    wanted = {key: value for key, value in chosen.items() if value != CHOICE[key][0]}
 
     def reopen(path: Path) -> SpectrogramFile:
         return layouts.open_spectrograms(path, data.layout, data.dataset, settings.cube, data)
@@ -245,9 +245,6 @@ def write_samples(file: SpectrogramFile, target: Path) -> None:
                 traces[rows.start : rows.stop] = file.traces(rows)[0]
 
 
-# ---- samples drawn at random --------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Split:
     """Ascending indices into the file: for training, for validation, and unusable ones."""
@@ -266,13 +263,9 @@ class Split:
         train, validation = (np.setdiff1d(x, unusable) for x in (self.train, self.validation))
         return Split(train, validation, np.union1d(self.unusable, unusable))
 
-    def save(self, path: Path) -> None:
-        """Write as ``.npz``."""
-        write_npz(path, **vars(self))
-
     @classmethod
     def load(cls, path: Path) -> "Split":
-        """Read what `save` wrote."""
+        """Read the arrays of a split from ``.npz``."""
         return cls(**read_npz(path))
 
 

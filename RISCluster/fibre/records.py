@@ -230,7 +230,7 @@ def _read_hdf5(path: Path, settings: RecordsSettings) -> Record:
             return _Reader(path, storage.Storage(path, file), settings).record()
     except (OSError, RuntimeError, KeyError) as error:
         kind = DataError if h5py.is_hdf5(path) else UnknownLayout
-        raise kind(f"{path}: {storage.why_closed(path, error)}") from None
+        raise kind(f"{path}: {storage.why_closed(error)}") from None
 
 
 class _Reader:

@@ -12,7 +12,7 @@ from ..data.layouts import READ_ROWS
 from ..data.loading import Preparation, SampleSet, mean_and_deviation
 from ..data.sets import Split, draw_split
 from ..errors import DataError, SettingsError
-from ..io import sha256
+from ..io import sha256, write_npz
 from ..models.autoencoder import AEC, NetworkShape, initialise, n_parameters
 from ..models.checkpoint import load_initial_weights, save_model
 from ..models.features import possible_sizes
@@ -169,7 +169,7 @@ def _write(session: Session, model: AEC, data: _Data, metrics: dict[str, Any]) -
             "the autoencoder has learnt no more than the mean spectrogram: its latents mean "
             "little; try data.standardize = yes, another data.amplitude or seed, or more samples"
         )
-    data.split.save(session.path / "split.npz")
+    write_npz(session.path / "split.npz", **vars(data.split))
     about = data.preparation, data.variance
     save_model(session.path / "model.pt", model, *about, session.file, session.fingerprint)
     session.finish(RESULTS, metrics)

@@ -38,21 +38,6 @@ def records_settings(*words: str) -> Settings:
 AUTO = records_settings().records
 
 
-def virtual(folder: Path, samples: np.ndarray) -> tuple[Path, np.ndarray]:
-    """A virtual record of two halves, ``s0.h5`` and ``s1.h5``."""
-    half = len(samples) // 2
-    layout = h5py.VirtualLayout(samples.shape, "f4")
-    for number in (0, 1):
-        part = slice(half * number, half * (number + 1))
-        with h5py.File(folder / f"s{number}.h5", "w") as file:
-            file["d"] = samples[part]
-        layout[part] = h5py.VirtualSource(f"s{number}.h5", "d", shape=samples[part].shape)
-    with h5py.File(folder / "v.h5", "w") as file:
-        data = file.create_virtual_dataset("data", layout)
-        data.attrs.update({"fs": RATE, "dims": "time,channel"})
-    return folder / "v.h5", samples
-
-
 def waveforms(path, *traces):
     """A miniSEED file of (id, seconds after the start, samples, rate)."""
     pytest.importorskip("obspy")

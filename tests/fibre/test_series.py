@@ -18,7 +18,6 @@ from tests.fibre.fibre import (
     noise,
     record,
     records_settings,
-    virtual,
     waveforms,
 )  # fmt: skip
 
@@ -147,15 +146,6 @@ def test_files_that_do_not_fit_to_the_others(tmp_path, lines):
 
 
 # ---- samples that are not there -----------------------------------------------------------------
-
-
-def test_virtual_sources_are_required(tmp_path):
-    path, samples = virtual(tmp_path, noise(100, 4))
-    values, _ = open_series([path], AUTO).read(20, 90, 1, 4)
-    np.testing.assert_array_equal(values, samples[20:90, 1:4])
-    (tmp_path / "s1.h5").rename(tmp_path / "moved.h5")
-    with pytest.raises(DataError, match="source s1.h5:/d is missing, damaged"):
-        open_series([path], AUTO)
 
 
 @pytest.mark.parametrize(
