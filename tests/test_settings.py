@@ -142,13 +142,13 @@ def test_the_error_of_a_file_or_word_names_it(write, tmp_path):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_replaces_defaults_of_build_and_its_windows_fit(preset):
-    build = load_settings(None, [f"build.preset={preset}", "build.on=7.5"]).build
-    assert (build.preset, build.on) == (preset, 7.5)
-    assert (build == replace(Settings().build, on=7.5)) is (preset == "ris")
+    build = load_settings(None, [f"build.preset={preset}", "build.on=12.5"]).build
+    assert (build.preset, build.on) == (preset, 12.5)
+    assert (build == replace(Settings().build, on=12.5)) is (preset == "ris")
     assert build.dead_time >= build.length  # no windows overlap
     rate = 1000.0 if build.sampling_rate == "auto" else build.sampling_rate
     grid = make_grid(build, rate)
-    assert (grid.n_columns, 40 < grid.n_rows < 100) == (100, True)
+    assert (len(grid.time), 40 < len(grid.rows) < 100) == (100, True)
     assert build.bandpass == build.frequencies
     assert build.bandpass.high < rate / 2
 

@@ -160,8 +160,8 @@ COMMANDS = {
         _flag("--overwrite", "replace event ids of another source"),
     ], "Writes event_id into the file and into the catalogue beside it."),
     "cube": Command("make", "make a cube of (time, channel, frequency) from records", "records", [
-        _words("RECORDS", "of a fibre or of an array: files, folders, patterns; or a cube"),
-        _option("--output", "FILE", "cube.zarr, cube.h5 or cube.hdf5", type=path, **NEEDED),
+        _words("RECORDS", "of a fibre: files, folders, patterns; or a cube to cut"),
+        _option("--output", "FILE", "cube to write", type=file(".zarr", *DATA), **NEEDED),
         WORKERS, OVERWRITE,
     ]),
     "info": Command("info", "describe files of spectrograms", "data", [

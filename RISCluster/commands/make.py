@@ -127,15 +127,14 @@ def run_associate(arguments: argparse.Namespace) -> None:
 
 def run_cube(arguments: argparse.Namespace) -> None:
     """Make a cube from records, or cut one."""
-    from ..fibre.make_cube import cut_cube, holds_cube, make_cube, require_cube_name
+    from ..fibre.make_cube import cut_cube, holds_cube, make_cube
     from ..waveforms.build import input_files
 
     words, settings = _paths_and_settings(arguments, "records")
-    target = arguments.output
-    require_cube_name(target)
-    source = as_path(words[0])
+    source, target = as_path(words[0]), arguments.output
     if len(words) == 1 and holds_cube(source) and source != target:
-        cut_cube(source, target, settings, arguments.overwrite)
+        require_new(target, arguments.overwrite)
+        cut_cube(source, target, settings)
     else:
         paths = input_files(words, target)
         if not paths:
@@ -175,7 +174,7 @@ def run_demo(arguments: argparse.Namespace) -> None:
 
     n, snr, seed = arguments.samples, arguments.snr, arguments.seed
     if arguments.cube:
-        from ..fibre.demo import CLASSES, write_demo_cube
+        from ..fibre.make_cube import CLASSES, write_demo_cube
 
         path = arguments.output or Path("Data/demo_cube.h5")
         write_demo_cube(path, n, snr, seed)

@@ -11,7 +11,7 @@ from ..clustering.selection import contradictions, select, write_rows
 from ..data.loading import SampleSet
 from ..data.sets import Split, subsample
 from ..errors import DataError, SettingsError
-from ..evaluation.outliers import training_distribution
+from ..evaluation.samples import training_distribution
 from ..io import open_rows, read_npz, row_blocks, write_npz
 from ..models.checkpoint import TrainedModel, load_model
 from ..runs.labels import label_file

@@ -15,7 +15,7 @@ from ..data.loading import Reader, SampleSet
 from ..data.sets import WHOLE, open_data
 from ..distributed import Ranks, choose_device, start_ranks
 from ..errors import DataError, RunError, Stopped
-from ..evaluation.outliers import DRIFT, OUTLYING, TrainingDistribution, latents_and_errors
+from ..evaluation.samples import DRIFT, OUTLYING, TrainingDistribution, latents_and_errors
 from ..io import new_rows, read_npz, write_npz
 from ..models.checkpoint import TrainedModel, load_model
 from ..parallel import Job, Parts

@@ -14,9 +14,8 @@ from ..clustering.mixture import Mixture, fit_mixture
 from ..clustering.stability import labellings, resamples, temperature
 from ..data.loading import SampleSet
 from ..data.sets import Split, subsample
-from ..evaluation.mapping import require_package
-from ..evaluation.outliers import mixture_of_clusters, training_distribution
 from ..evaluation.performance import calinski_harabasz, deviations, measure
+from ..evaluation.samples import mixture_of_clusters, require_package, training_distribution
 from ..io import new_file, open_rows, row_blocks, write_text
 from ..models.autoencoder import DEC, ClusteringLayer
 from ..models.checkpoint import TrainedModel, load_model, save_model

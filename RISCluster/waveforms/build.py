@@ -1,15 +1,15 @@
 """Build a data set of spectrograms and its catalogue from waveform files."""
 
 import contextlib
-import math
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
@@ -19,37 +19,28 @@ from .. import __version__
 from ..data.layouts import size_text
 from ..data.measures import BANDS, MEASURES, band_edges
 from ..data.storage import find_files, open_storage, stamp
-from ..data.times import nanoseconds_to_iso
+from ..data.times import DAY, NOT_A_TIME, nanoseconds_to_iso
 from ..errors import DataError, SettingsError
 from ..io import PARTIAL, new_file, require_room
 from ..parallel import Job, Parts, identity
 from ..runtime import count, log
-from ..settings import Settings, as_text
-from .process import UNITS, Wave, inventory_files
-from .read import warn_of
-from .station_day import BLOCK_BYTES, REASONS, TIMES, Product, StationDay, example, make_part, plan
-from .windows import Windows, check_settings, is_detected, make_grid
+from ..settings import BuildSettings, Settings, as_text
+from .onsets import onsets_at
+from .process import inventory_files
+from .read import Stretch, of_few_rates, scan, warn_of
+from .windows import REASONS, TIMES, Grid, StationDay, example, make_grid, make_part, margin
 
 N_EXAMPLES = 4  # station-days of a picture
 MAX_CHUNK = 64  # samples
 CACHE = 64 * 2**20  # bytes of HDF5 chunks
 MAX_TRACES = 2 * 10**9  # bytes of waveforms that are stored by `build.traces` = auto
+READ_BYTES = 2**27  # of traces that are read at once from files with many
+HORIZONTAL = {"1": "N", "2": "E"}  # components that are not oriented to the north and east
 REMARKS = {  # on windows that are counted
-    "zeros": "have zeros in place of a component",
     "overlapping": "overlap the one before on the same trace: set build.length shorter, or leave "
     "out onsets with build.dead_time or catalogue --duplicates",
     "late": "begin after their onset: set build.length, or build.before of a catalogue, longer",
 }
-
-
-class Piece(NamedTuple):
-    """Samples of a station-day: records of a part."""
-
-    trace_id: str
-    day: int  # midnight, ns since 1970-01-01 UTC
-    path: Path  # of the part
-    first: int
-    n: int
 
 
 def build(
@@ -62,32 +53,32 @@ def build(
 ) -> Counter | None:
     """Build a data set (.h5) and its catalogue beside it (.csv) from waveforms.
 
-    `words` are files, folders and patterns, `stations` have ``locate``, for origins. Returns
-    numbers of samples, windows, traces, events and of what was left out by `REASONS`; None where
-    the target exists, from the same files and settings.
+    `words` are files, folders and patterns, `stations` have ``locate``, for origins. Returns the
+    numbers of what was made and left out; None where the target exists, from the same inputs.
     """
     begin, target = time.monotonic(), Path(target).expanduser()
     require_ending(target, ".h5", ".hdf5")
     saved = settings.build.save_waveforms
     paths = input_files(words, target, *([] if saved is None else [Path(saved).expanduser()]))
-    inputs = _inputs(settings, target)
-    made_from = identity([inputs, [stamp(path) for path in paths]])
+    made_from = identity([_inputs(settings, target), [stamp(path) for path in paths]])
     if not overwrite and is_done([target, target.with_suffix(".csv")], made_from):
         return None
-    groups, product = _planned(paths, settings, workers, stations)
-    jobs = [_job(group, inputs) for group in groups]
-    parts, work = Parts(target, settings.run), partial(make_part, product=product)
-    if not parts.run(jobs, work, workers, "building", "station-days"):
+    groups, grid = plan(paths, settings.build, workers, stations)
+    jobs = [
+        Job(f"{number}", group, [made_from, [day.given for day in group]], len(group))
+        for number, group in enumerate(groups)
+    ]
+    parts = Parts(target, settings.run)
+    if not parts.run(jobs, partial(make_part, grid=grid), workers, "building", "station-days"):
         return None
     counts, pieces = _collect(parts, jobs)
-    counts["events"] = len(_events(groups))
     if not pieces:
         parts.remove()
-        lower = f"lower build.on = {settings.build.on:g}, or " * is_detected(settings.build)
         raise DataError(
             f"no window in {count(counts['station_days'], 'station-day')}: {counts['windows']:,} "
-            f"found; left out: {_left_out(counts)}; {lower}make build.length, build.taper and "
-            "build.lta shorter, to fit into the data that are not left out"
+            f"found; left out: {_left_out(counts)}; lower build.on = {settings.build.on:g} of "
+            "detections, or make build.length, build.taper and build.lta shorter, to fit into the "
+            "data that are not left out"
         )
     attributes = {
         **{f"build.{key}": as_text(value) for key, value in vars(settings.build).items()},
@@ -95,23 +86,31 @@ def build(
         "source": "spectrograms of waveforms, made by RISCluster",
         "version": __version__, "made_from": made_from,
     }  # fmt: skip
-    write(target, pieces, product, attributes)
+    write(target, pieces, grid, attributes)
     parts.remove()
-    _report(counts, product, time.monotonic() - begin)
+    n, seconds = counts["samples"], time.monotonic() - begin
+    windows, size = count(n, "window"), size_text(grid.record["spectrogram"].shape)
+    log.info(
+        f"{windows} of {size} from {count(counts['traces'], 'trace')} in {seconds:.1f} s, "
+        f"{n / seconds:,.0f} samples/s; left out: {_left_out(counts)}"
+    )
+    for key, text in REMARKS.items():
+        if counts[key]:
+            log.warning(f"{counts[key]:,} of {windows} {text}")
     log.info(f"{target.with_suffix('.csv')}: the catalogue of {target}")
     return counts
 
 
 def examples(
     words: Sequence[str], settings: Settings, stations: Any = None
-) -> tuple[list[tuple[str, Wave, Windows]], str]:
-    """Name, processed wave and windows of some station-days, and the unit, for a picture."""
-    groups, product = _planned(find_files(words), settings, 1, stations)
-    product = product._replace(settings=replace(settings.build, save_waveforms=None))
+) -> tuple[list[tuple], str]:
+    """Some station-days, with the processed wave that has most windows, and the unit."""
+    settings = replace(settings.build, save_waveforms=None)
+    groups, grid = plan(find_files(words), settings, 1, stations)
     days = [day for group in groups for day in group]
     rows = np.unique(np.linspace(0, len(days) - 1, N_EXAMPLES).round().astype(int))
-    found = [(str(days[row]), example(days[row], product)) for row in rows]
-    return [(name, *wave) for name, wave in found if wave], product.unit
+    found = [(str(days[row]), example(days[row], grid)) for row in rows]
+    return [(name, *wave) for name, wave in found if wave], grid.unit
 
 
 def require_ending(target: Path, *endings: str) -> None:
@@ -130,61 +129,41 @@ def input_files(words: Sequence[str], *own: Path) -> list[Path]:
     return [x for x in find_files(words) if places.isdisjoint([x.resolve(), *x.resolve().parents])]
 
 
-def _planned(
-    paths: Sequence[Path], settings: Settings, workers: int, stations: Any
-) -> tuple[list[list[StationDay]], Product]:
-    check_settings(settings.build)
-    unit = "counts" if settings.build.inventory is None else UNITS[settings.build.output]
-    groups, rate = plan(paths, settings.build, workers, stations)
-    grid = make_grid(settings.build, rate)
-    return groups, Product(settings.build, grid, unit, bool(_events(groups)))
-
-
-def _events(groups: Sequence[Sequence[StationDay]]) -> set[int]:
-    """Numbers of events of the catalogue."""
-    return {event for group in groups for day in group for *_, event in day.given} - {-1}
-
-
 def _inputs(settings: Settings, target: Path) -> dict[str, Any]:
     """Settings and other files, as a JSON value, on which every part depends."""
-    inputs = settings.inputs("build", "result")
-    if settings.build.inventory is not None:
-        inputs["build.inventory"] = [stamp(x) for x in inventory_files(settings.build.inventory)]
-    if settings.build.catalogue is not None:
-        catalogue = Path(settings.build.catalogue).expanduser()
-        is_own = catalogue.resolve() == target.with_suffix(".csv").resolve()
-        if is_own or not catalogue.is_file():
+    inputs, own = settings.inputs("build", "result"), settings.build
+    table = target.with_suffix(".csv").resolve()
+    places = {"build.inventory": own.inventory, "build.catalogue": own.catalogue}
+    if own.velocity is not None:
+        places["events.stations"] = settings.events.stations
+    for name, place in places.items():
+        files = [] if place is None else inventory_files(place, name)
+        inputs[name] = [stamp(path) for path in files]
+        if table in [path.resolve() for path in files]:
             raise SettingsError(
-                f"build.catalogue = {catalogue} is no file, or that which {target} will have "
-                "beside it; allowed: CSV or QuakeML, and another name with -o"
+                f"{name} = {place}: is the table that {target} will have beside it; give another "
+                "name with -o"
             )
-        inputs["build.catalogue"] = stamp(catalogue)
     return inputs
 
 
-def _job(group: list[StationDay], inputs: dict[str, Any]) -> Job:
-    """The job of the station-days that are read together."""
-    day, ids = nanoseconds_to_iso([group[0].day])[0][:10], identity([x.trace_id for x in group])
-    used = dict.fromkeys(path for day in group for part in day.all for path in part.paths)
-    given = [(x.sampling_rate, x.given) for x in group]
-    own = [inputs, day, ids, [stamp(path) for path in used], given]
-    return Job(f"{day}.{ids}", group, own, len(group))
+def _collect(parts: Parts, jobs: Sequence[Job]) -> tuple[Counter, list[tuple]]:
+    """Numbers of all parts, whose notes are logged, and the records of each station-day.
 
-
-def _collect(parts: Parts, jobs: Sequence[Job]) -> tuple[Counter, list[Piece]]:
-    """Numbers of all parts, whose notes are logged, and where the samples of each trace are."""
-    counts, pieces, notes = Counter(), [], []
+    These are trace id, day, path of the part, first record and number of records.
+    """
+    counts, pieces, notes, events = Counter(), [], [], set()
     for job in jobs:
         summary, first = parts.summary(job), 0
         counts.update(summary["counts"])
         notes += summary["notes"]
         for day, n in zip(job.task, summary["n_samples"], strict=True):
-            pieces.append(Piece(day.trace_id, day.day, parts.path(job), first, n))
+            events |= {event for *_, event in day.given}
+            pieces += [(day.trace_id, day.day, parts.path(job), first, n)] * (n > 0)
             first += n
     warn_of(sorted(map(tuple, notes)))
-    pieces = sorted(piece for piece in pieces if piece.n)
-    counts["traces"] = len({piece.trace_id for piece in pieces})
-    return counts, pieces
+    counts["traces"], counts["events"] = len({piece[0] for piece in pieces}), len(events - {-1})
+    return counts, sorted(pieces)
 
 
 def is_done(targets: Sequence[Path], made_from: str) -> bool:
@@ -212,28 +191,129 @@ def _left_out(counts: Counter) -> str:
     return ", ".join(words) or "none"
 
 
-def _report(counts: Counter, product: Product, seconds: float) -> None:
-    """Log numbers and rate, and a warning where windows overlap or begin late."""
-    grid, n, windows = product.grid, counts["samples"], count(counts["samples"], "window")
-    shape = *product.components, grid.n_rows, grid.n_columns
+def plan(
+    paths: Sequence[Path], settings: BuildSettings, workers: int, stations: Any = None
+) -> tuple[list[list[StationDay]], Grid]:
+    """Station-days by those that are read together: of one day and the same files."""
+    stretches, notes = scan(paths, workers)
+    warn_of(notes)
+    patterns = settings.trace_ids.replace(" ", "").split(",")
+    chosen = [x for x in stretches if any(fnmatchcase(x.trace_id, y) for y in patterns)]
+    if not chosen:
+        names = ", ".join(sorted({item.trace_id for item in stretches})[:8]) or "none"
+        raise DataError(
+            f"build.trace_ids = {settings.trace_ids}: no waveforms in {count(len(paths), 'file')}, "
+            f"whose traces are {names}; give other files or patterns of trace ids"
+        )
+    days = every = _station_days(of_few_rates(chosen), margin(settings))
+    if settings.components is not None:
+        days = _with_components(days, settings.components)
+    if days and settings.catalogue is not None:
+        days = _with_onsets(days, settings, stations)
+    if not days:
+        components = ", ".join(settings.components or ["none"])
+        raise DataError(
+            f"build.components = {components}, build.catalogue = {settings.catalogue}: none of "
+            f"{count(len(every), 'station-day')}, as {every[0]}, has all components and an onset; "
+            "give other components (last letters of channels, as ZNE, or station codes with "
+            "commas), another catalogue, or other files"
+        )
+    every = [part for day in days for part in (day, *day.others)]
     log.info(
-        f"{windows} of {size_text(shape)} from {count(counts['traces'], 'trace')} in "
-        f"{seconds:.1f} s, {n / seconds:,.0f} samples/s; left out: {_left_out(counts)}"
+        f"{count(len({day.trace_id for day in every}), 'trace')}, "
+        f"{count(len(days), 'station-day')} in {count(len(paths), 'file')}"
     )
-    for key, text in REMARKS.items():
-        if counts[key]:
-            log.warning(f"{counts[key]:,} of {windows} {text}")
+    same_files, groups = defaultdict(list), []
+    for day in days:
+        same_files[day.paths, day.day].append(day)
+    for _, found in sorted(same_files.items()):
+        n_groups = max(1, -(-sum(day.n_bytes for day in found) // READ_BYTES))
+        size = -(-len(found) // n_groups)
+        groups += [found[first : first + size] for first in range(0, len(found), size)]
+    with_events = any(event >= 0 for day in days for *_, event in day.given)
+    return groups, make_grid(settings, _output_rate(every, settings), with_events)
 
 
-def write(
-    target: Path, pieces: Sequence[Piece], product: Product, attributes: dict[str, Any]
-) -> None:
+def _station_days(stretches: Sequence[Stretch], around: int) -> list[StationDay]:
+    """Station-days by trace id, then day; of files with data up to `around` ns from the day."""
+    by_day, found = defaultdict(list), []
+    for item in stretches:
+        first, last = (item.start - around) // DAY, (item.end - 1 + around) // DAY
+        for number in range(first, last + 1):
+            by_day[item.trace_id, number * DAY, item.sampling_rate].append(item)
+    for key, near in sorted(by_day.items()):
+        if any(item.start < key[1] + DAY and item.end > key[1] for item in near):
+            paths = tuple(sorted({item.path for item in near}))
+            found.append(StationDay(*key, paths, 8 * sum(item.n_samples for item in near)))
+    return found
+
+
+def _with_components(days: Sequence[StationDay], names: Sequence[str]) -> list[StationDay]:
+    """Station-days of the first component, with those of the others, where there are all."""
+    groups, found, notes = defaultdict(dict), [], []
+    by_station = any(len(name) > 1 for name in names)
+    for day in days:  # 1 and 2 come before letters, which replace them
+        _, station, _, channel = day.trace_id.split(".")
+        last = channel[-1:] if channel[-1:] in names else HORIZONTAL.get(channel[-1:])
+        own, rest = (station, channel) if by_station else (last, day.trace_id[:-1])
+        if own in names:
+            groups[rest, day.day, day.sampling_rate][own] = day
+    for _, group in sorted(groups.items()):
+        if missing := [name for name in names if name not in group]:
+            one = str(next(iter(group.values())))
+            notes.append((one, f"left out: no component {', '.join(missing)}"))
+        else:
+            first, *others = map(group.get, names)
+            found.append(first._replace(others=tuple(others)))
+    warn_of(notes)
+    return found
+
+
+def _with_onsets(
+    days: Sequence[StationDay], settings: BuildSettings, stations: Any
+) -> list[StationDay]:
+    """Station-days that have onsets in the catalogue, by the time of the peak where it is known."""
+    onsets, found = onsets_at(sorted({day.trace_id for day in days}), settings, stations), []
+    for day in days:
+        if day.trace_id in onsets:
+            rows = onsets[day.trace_id]
+            time = rows["peak"].where(rows["peak"] != NOT_A_TIME, rows["onset"])
+            own = rows[time.between(day.day, day.day + DAY, "left")]
+            if len(own):
+                found.append(day._replace(given=tuple(own.itertuples(index=False, name=None))))
+    return found
+
+
+def _output_rate(days: Sequence[StationDay], settings: BuildSettings) -> float:
+    """Sampling rate of all waveforms after processing, Hz, that the other settings fit."""
+    rates = {day.sampling_rate: day for day in days}
+    rate, lowest = settings.sampling_rate, min(rates)
+    if rate == "auto" and len(rates) > 1:
+        found = ", ".join(f"{own:g} Hz ({rates[own].paths[0]})" for own in sorted(rates)[:4])
+        raise DataError(
+            f"build.sampling_rate = auto: traces have different sampling rates: {found}; set it "
+            "to a number of Hz, or use one kind of trace with build.trace_ids"
+        )
+    rate = lowest if rate == "auto" else rate
+    nyquist = min(rate, lowest) / 2
+    for key in ("bandpass", "frequencies"):
+        band = getattr(settings, key)
+        if band and (band.high > nyquist or (key == "bandpass" and band.high == nyquist)):
+            raise SettingsError(
+                f"build.{key} = {band} Hz reaches {nyquist:g} Hz, the Nyquist frequency; set it "
+                f"lower, or leave traces out with build.trace_ids, as {rates[lowest].trace_id} at "
+                f"{lowest:g} Hz"
+            )
+    return rate
+
+
+def write(target: Path, pieces: Sequence[tuple], grid: Grid, attributes: dict[str, Any]) -> None:
     """Write a data set and its catalogue, each complete or not at all."""
-    n, first, size = sum(piece.n for piece in pieces), 0, product.record.itemsize
+    n, first, size = sum(piece[-1] for piece in pieces), 0, grid.record.itemsize
     blocks = [
-        (piece.trace_id, piece.path, at, min(product.block, piece.first + piece.n - at))
-        for piece in pieces
-        for at in range(piece.first, piece.first + piece.n, product.block)
+        (trace_id, path, at, min(grid.block, begin + n_records - at))
+        for trace_id, _, path, begin, n_records in pieces
+        for at in range(begin, begin + n_records, grid.block)
     ]
     with contextlib.ExitStack() as stack:
         table_path = stack.enter_context(new_file(target.with_suffix(".csv")))
@@ -242,50 +322,41 @@ def write(
         file = stack.enter_context(h5py.File(partial, "w", rdcc_nbytes=CACHE))
         file.attrs.update(attributes)
         for name, unit in {"frequency": "Hz", "time": "s"}.items():
-            file[name] = getattr(product.grid, name)
+            file[name] = getattr(grid, name)
             file[name].attrs["units"] = unit
         for trace_id, path, at, n_rows in blocks:
-            block = np.fromfile(path, product.record, n_rows, offset=at * size)
-            rows = slice(first, first + len(block))
-            table = _table(block, trace_id, first, product)
+            block = np.fromfile(path, grid.record, n_rows, offset=at * size)
+            table, columns = _columns(block, trace_id, first, grid)
             table.to_csv(table_path, mode="a", header=not first, index=False, lineterminator="\n")
-            for name, values in _columns(block, table, product, n).items():
-                if name not in file:
-                    _create(file, name, values, n, product)
-                file[name][rows] = values
-            first = rows.stop
+            if grid.settings.traces == "auto" and n * columns["trace"][0].nbytes > MAX_TRACES:
+                del columns["trace"]
+            for name, values in columns.items():
+                if not first:
+                    _create(file, name, values, n, grid)
+                file[name][first : first + n_rows] = values
+            first += n_rows
 
 
-def _table(block: np.ndarray, trace_id: str, first: int, product: Product) -> pandas.DataFrame:
-    """Rows of the catalogue."""
+def _columns(
+    block: np.ndarray, trace_id: str, first: int, grid: Grid
+) -> tuple[pandas.DataFrame, dict[str, np.ndarray]]:
+    """Rows of the catalogue, and values of the data sets of the layout `samples`."""
+    others = {name: block[name] for name in block.dtype.names if name not in TIMES}
     table = pandas.DataFrame({
         "index": range(first, first + len(block)), "trace_id": trace_id,
         **{name: nanoseconds_to_iso(block[name]) for name in TIMES},
         "peak_amplitude": [f"{value:.7g}" for value in block["peak_amplitude"]],
-        "unit": product.unit,
+        "unit": grid.unit,
         **{name: [f"{value:.6g}" for value in block[name]] for name in MEASURES},
+        **{name: others[name] for name in {"event_id"} & {*others}},
     })  # fmt: skip
-    return table.assign(event_id=block["event_id"]) if product.with_events else table
+    times = TIMES if grid.settings.method == "detect" else ("starttime", "peak_time")
+    texts = {name: table[name].to_numpy("S27") for name in times}
+    return table, {"trace_id": table["trace_id"].to_numpy(object), **texts, **others}
 
 
-def _columns(
-    block: np.ndarray, table: pandas.DataFrame, product: Product, n: int
-) -> dict[str, np.ndarray]:
-    """Values of the data sets of the layout `samples`, of a block of n samples."""
-    names = TIMES if product.settings.method == "detect" else ("starttime", "peak_time")
-    found = {
-        "trace_id": table.trace_id.to_numpy(object),
-        **{name: table[name].to_numpy("S27") for name in names},
-        **{name: block[name] for name in block.dtype.names if name not in TIMES},
-    }
-    n_bytes = 4 * n * product.grid.n_samples * math.prod(product.components)
-    if product.settings.traces == "auto" and n_bytes > MAX_TRACES:
-        del found["trace"]
-    return found
-
-
-def _create(file: h5py.File, name: str, values: np.ndarray, n: int, product: Product) -> None:
-    grid, rate, unit = product.grid, product.grid.sampling_rate, product.unit
+def _create(file: h5py.File, name: str, values: np.ndarray, n: int, grid: Grid) -> None:
+    rate, unit = grid.sampling_rate, grid.unit
     attributes = {
         **dict.fromkeys(TIMES, {"units": "UTC, ISO 8601"}),
         "peak_amplitude": {"units": unit}, "event_id": {"missing": -1},
@@ -293,16 +364,15 @@ def _create(file: h5py.File, name: str, values: np.ndarray, n: int, product: Pro
         "trace": {"units": unit, "sampling_rate": rate},
         "spectrogram": {
             "units": f"{f'({unit})' if '/' in unit else unit}^2/Hz", "sampling_rate": rate,
-            "window_s": grid.segment / rate, "hop_s": grid.hop / rate, "nfft": grid.nfft,
+            "window_s": grid.segment / rate, "hop_s": grid.hop / rate, "nfft": grid.settings.nfft,
         },
     }  # fmt: skip
-    if product.components:
-        attributes["spectrogram"] |= {"components": list(product.settings.components)}
+    if grid.settings.components:
+        attributes["spectrogram"] |= {"components": list(grid.settings.components)}
     for band, ends in zip(BANDS, pairwise(band_edges(grid.frequency)), strict=True):
         attributes[band] |= {"band_hz": ends}
     kind, chunks = h5py.string_dtype() if values.dtype == object else values.dtype, None
     if values.ndim > 1:
-        fit = BLOCK_BYTES // (values[0].size * values.itemsize)
-        chunks = (min(n, int(np.clip(fit, 1, MAX_CHUNK))), *values.shape[1:])
+        chunks = (min(n, MAX_CHUNK, grid.block), *values.shape[1:])
     created = file.create_dataset(name, (n, *values.shape[1:]), kind, chunks=chunks)
     created.attrs.update(attributes.get(name, {}))

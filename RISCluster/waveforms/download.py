@@ -4,6 +4,7 @@ Each file of waveforms is one request, so that complete files stay however a dow
 begin at multiples of their length since 1970.
 """
 
+import contextlib
 import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +21,7 @@ from ..errors import DataError, SettingsError
 from ..io import write_bytes
 from ..runtime import Progress, count, log
 from .onsets import KM_PER_DEGREE
-from .process import read_station_file
-from .read import import_obspy
+from .read import import_obspy, read_with
 
 with warnings.catch_warnings():  # of obspy about Python and other packages
     warnings.simplefilter("ignore")
@@ -54,18 +54,16 @@ def download(
     existed, 0 where it did not come), and errors by station or provider. Waveforms are written to
     ``NET/STA/NET.STA.LOC.CHA__START__END.mseed``, StationXML to ``stations/NET.STA.xml``.
     """
-    query = dict(query)
-    for key in ("starttime", "endtime"):
-        query[key] = obspy.UTCDateTime(query[key])
+    query = {**query, **{x: obspy.UTCDateTime(query[x]) for x in ("starttime", "endtime")}}
     channels, clients, failures = _list_channels(query, providers, credentials or {})
     channels = _far_apart(channels, min_distance)
     rows = [row for channel in channels for row in _files(channel, folder, query, chunk)]
     files = pandas.DataFrame(rows, columns=FILES).drop_duplicates("path")
     files = files.sort_values(["start", "channel"], ignore_index=True)
     files["n_bytes"] = [-1 if path.exists() else 0 for path in files["path"]]
-    parallel = Parallel(THREADS, backend="threading", return_as="generator")
     missing = files[files["n_bytes"] == 0]
     log.info(f"{folder}: {count(len(files), 'file')}, {len(missing):,} to fetch")
+    parallel = Parallel(THREADS, backend="threading", return_as="generator")
     calls = (delayed(_fetch)(row, clients[row.station], failures) for row in missing.itertuples())
     with Progress("Downloading", len(missing), "files") as progress:
         for row, size in zip(missing.index, parallel(calls), strict=True):
@@ -73,7 +71,7 @@ def download(
             progress.add(1)
     for station in sorted({*files[files["n_bytes"] != 0]["station"]}):
         own = [channel for channel in channels if channel["station"] == station]
-        _fetch_responses(station, own, clients[station], folder, failures)
+        _fetch_responses(own, clients[station], folder / "stations" / f"{station}.xml", failures)
     if (files["n_bytes"] == 0).all():
         place, reason = next(iter(failures.items()), (", ".join(providers), "no data"))
         raise DataError(
@@ -195,7 +193,7 @@ def _files(
 
 def _fetch(file: Any, client: Client, failures: dict[str, str]) -> int:
     """Download a file; its size in bytes, 0 where it did not come."""
-    answer = io.BytesIO()
+    answer, position = io.BytesIO(), 0
     try:
         client.get_waveforms_bulk([file.line], filename=answer)
     except fdsn.FDSNNoDataException:
@@ -203,50 +201,41 @@ def _fetch(file: Any, client: Client, failures: dict[str, str]) -> int:
     except ERRORS as error:
         failures[file.station] = reason_of(error)
         return 0
-    if not _is_whole(answer):
-        failures[file.station] = f"the answer of {answer.tell():,} bytes is no complete miniSEED"
-        return 0
-    write_bytes(file.path, answer.getvalue())
-    return len(answer.getvalue())
-
-
-def _is_whole(answer: io.BytesIO) -> bool:
-    """Whether an answer consists of complete miniSEED records."""
-    size, position = answer.tell(), 0
-    try:
+    size = answer.tell()
+    with contextlib.suppress(Exception):  # obspy raises many types for what is no record
         while position < size:
             position += get_record_information(answer, position)["record_length"]
-    except Exception:  # obspy raises many types for what is no record
-        return False
-    return position == size
+    if position != size:
+        failures[file.station] = f"the answer of {size:,} bytes is no complete miniSEED"
+        return 0
+    write_bytes(file.path, answer.getvalue())
+    return size
 
 
 def _fetch_responses(
-    station: str, channels: list[dict[str, Any]], client: Client, folder: Path,
-    failures: dict[str, str],
-) -> None:  # fmt: skip
+    channels: list[dict[str, Any]], client: Client, path: Path, failures: dict[str, str]
+) -> None:
     """Download the StationXML of a station where its file lacks a channel or an epoch."""
-    path, names = folder / "stations" / f"{station}.xml", {x["codes"][3] for x in channels}
+    epochs = {(channel["codes"], channel["start"].ns) for channel in channels}
     if path.exists():
-        there = _channels_of(read_station_file(path))
+        there = _channels_of(read_with(obspy.read_inventory, path, "StationXML"))
         known = {(channel["codes"], channel["start"].ns) for channel in there}
-        if all((channel["codes"], channel["start"].ns) in known for channel in channels):
+        if epochs <= known:
             return
-        names |= {channel["codes"][3] for channel in there}
-    answer, (network, code) = io.BytesIO(), channels[0]["codes"][:2]
+        epochs |= known
+    (network, code, *_), answer = channels[0]["codes"], io.BytesIO()
+    names = ",".join(sorted({codes[3] for codes, _ in epochs}))
     try:
-        client.get_stations(
-            network=network, station=code, channel=",".join(sorted(names)), level="response",
-            filename=answer,
-        )  # fmt: skip
+        options = {"channel": names, "level": "response", "filename": answer}
+        client.get_stations(network=network, station=code, **options)
         obspy.read_inventory(io.BytesIO(answer.getvalue()))
     except Exception as error:  # obspy's readers raise many types
-        failures[station] = f"no StationXML: {reason_of(error)}"
+        failures[f"{network}.{code}"] = f"no StationXML: {reason_of(error)}"
     else:
         write_bytes(path, answer.getvalue())
 
 
 def reason_of(error: BaseException) -> str:
     """First line of the message of an error; a page of the server may follow."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(". ")[:200]
+    line = str(error).strip().partition("\n")[0] or type(error).__name__
+    return line.rstrip(". ")[:200]

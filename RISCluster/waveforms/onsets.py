@@ -15,6 +15,7 @@ from ..io import new_file
 from ..runtime import count, log
 from ..settings import BuildSettings
 from .read import import_obspy, read_with
+from .windows import FIELDS
 
 TIMES = (  # before the usual names of columns of times
     "onset", "dt_on", "pick_time", "phase_time", "arrival_time", "p_arrival_time", "peak_time",
@@ -33,7 +34,6 @@ COLUMNS = {  # by the names that each can have
 NUMBERS = ("event", "amplitude", "latitude", "longitude", "depth")
 TABLES = (".csv", ".txt", ".tsv")
 KM_PER_DEGREE = 6371.0 * np.pi / 180
-FIELDS = ("onset", "end", "peak", "event")  # of an onset at a trace; -1 for no event
 
 
 def read_catalogue(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
@@ -104,12 +104,11 @@ def onsets_at(
     """
     path = Path(settings.catalogue).expanduser()
     rows, _ = read_catalogue(path)
+    has_codes = rows["trace_id"] != ""
     if settings.velocity is not None:
-        has_place = rows["latitude"].notna() & rows["longitude"].notna()
-        rows = rows[(rows["trace_id"] == "") & has_place]
+        rows = rows[~has_codes & rows[["latitude", "longitude"]].notna().all(axis=1)]
     else:
-        if (rows["trace_id"] != "").any():
-            rows = rows[rows["trace_id"] != ""]
+        rows = rows[has_codes] if has_codes.any() else rows
         patterns = settings.phases.replace(" ", "").split(",")
         fits = rows["phase"].map(lambda x: not x or any(fnmatchcase(x, y) for y in patterns))
         rows = rows[fits.astype(bool)]

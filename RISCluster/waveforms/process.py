@@ -1,5 +1,6 @@
 """Continuous waves: joined from pieces, with their responses; detrended, resampled and filtered."""
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -28,14 +29,17 @@ ATTENUATION = 80.0  # dB
 MAX_FACTOR = 1000  # of resampling by whole numbers
 ORDERS = {"none": -1, "demean": 0, "linear": 1}  # of trends
 UNITS = {"acceleration": "m/s^2", "velocity": "m/s", "displacement": "m"}
+OUTPUTS = {"acceleration": "ACC", "velocity": "VEL", "displacement": "DISP"}  # of obspy
 SPELLINGS = {  # that obspy knows, in capitals
     **dict.fromkeys(("M/S**2", "M/(S**2)", "M/SEC**2", "M/(SEC**2)", "M/S/S"), "acceleration"),
     "M/S": "velocity", "M/SEC": "velocity", "M": "displacement",
 }  # fmt: skip
-STATION_FILES = (".xml", ".stationxml", ".staxml", ".dataless", ".dless", ".seed", ".resp")
-COMPRESSED = (".gz", ".bz2", ".zip", ".tar", ".tgz", ".tbz2")
+STATION_FILE = re.compile(  # StationXML, dataless SEED or RESP
+    r"(resp|dataless)\..*|.*\.(xml|stationxml|staxml|dataless|dless|seed|resp)"
+    r"(\.(gz|bz2|zip|tar|tgz|tbz2))?",
+    re.IGNORECASE,
+)
 ALWAYS = 2**63  # ns, later than all times
-OUTPUTS = {"acceleration": "ACC", "velocity": "VEL", "displacement": "DISP"}  # of obspy
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,8 @@ def samples_of(seconds: float, sampling_rate: float) -> int:
 def join(pieces: Sequence[Wave], removed: Counter, constant: float | None) -> list[Wave]:
     """Join pieces of one sampling rate where they touch, to half a sample: float64, ascending.
 
-    Overlaps that disagree, samples that are not finite and `constant_runs` of `constant` seconds
-    are gaps; `removed` counts their samples by reason.
+    Overlaps that disagree, samples that are not finite and constant runs of `constant` seconds are
+    gaps; `removed` counts their samples by reason.
     """
     chains: list[list[tuple[int, Wave]]] = []  # pieces that touch, each with its first sample
     end, end_time = 0, 0
@@ -104,8 +108,8 @@ def _without_gaps(
     removed[DISAGREE] += int((~good).sum())
     removed[NOT_FINITE] += int((~np.isfinite(data)).sum())
     good &= np.isfinite(data)
-    for first, last in constant_runs(data, rate, constant):
-        removed[CONSTANT] += last - first
+    for first, last in [] if constant is None else _constant_runs(data, constant * rate):
+        removed[CONSTANT] += int(last - first)
         good[first:last] = False
     own = n * SECOND / (end - start)
     whole = Wave(start, own if abs(own / rate - 1) * n >= MIN_DRIFT else rate, data)
@@ -121,41 +125,24 @@ def _runs(there: np.ndarray) -> np.ndarray:
     return np.flatnonzero(padded[1:] != padded[:-1]).reshape(-1, 2)
 
 
-def without_marks(data: np.ndarray) -> np.ndarray:
-    """Replace masked samples and -2^31, which mark a gap, by NaN."""
-    if np.ma.isMaskedArray(data):
-        data = data.astype(np.float64).filled(np.nan)
-    missing = data == np.float64(-(2**31))
-    return np.where(missing, np.nan, data) if missing.any() else data
+def _constant_runs(data: np.ndarray, shortest: float) -> np.ndarray:
+    """Runs of one value with which gaps have been filled, as `_runs`.
 
-
-def constant_runs(
-    data: np.ndarray, sampling_rate: float, seconds: float | None
-) -> list[tuple[int, int]]:
-    """Runs of one value with which gaps have been filled, as first sample and that after the last.
-
-    A run has `seconds` and 32 samples, a step to it is more than twice the smallest of the data,
+    A run has `shortest` and 32 samples, a step to it is more than twice the smallest of the data,
     and most of the other samples change: else the instrument is quiet, or holds values.
     """
-    if seconds is None:
-        return []
     same = data[1:] == data[:-1]
     runs = _runs(same) + [0, 1]
-    runs = runs[runs[:, 1] - runs[:, 0] >= max(MIN_RUN, int(np.ceil(seconds * sampling_rate)))]
+    runs = runs[runs[:, 1] - runs[:, 0] >= max(MIN_RUN, np.ceil(shortest))]
     others = np.isfinite(data[1:])  # pairs of samples that are not of a run, nor of its borders
     for first, last in runs:
         others[max(0, first - 1) : last] = False
     if not len(runs) or not others.any() or same[others].mean() > QUIET:
-        return []
+        return runs[:0]
     steps = np.abs(np.diff(data))
     smallest = np.nanmin(steps, where=steps > 0, initial=np.inf)
-    beside = np.pad(steps, 1)  # step to a sample, and from the one before the first
-    jumps = [np.fmax(beside[first], beside[last]) for first, last in runs]
-    return [
-        (first, last)
-        for (first, last), jump in zip(runs.tolist(), jumps, strict=True)
-        if not jump <= 2 * smallest
-    ]
+    beside = np.pad(steps, 1)[runs]  # step to the first sample, and from the last one
+    return runs[~(np.fmax(*beside.T) <= 2 * smallest)]
 
 
 @lru_cache(maxsize=1)
@@ -163,32 +150,24 @@ def read_inventory(place: str, setting: str = "build.inventory") -> Any:
     """Obspy's inventory of a file of StationXML or dataless SEED, or of all such in a folder."""
     content = import_obspy().Inventory(networks=[], source="")
     for path in inventory_files(place, setting):
-        content += read_station_file(path)
+        content += read_with(import_obspy().read_inventory, path, "StationXML")
     return content
-
-
-def read_station_file(path: Path) -> Any:
-    """Inventory of one file; DataError where it can't be read."""
-    return read_with(import_obspy().read_inventory, path, "StationXML")
 
 
 def is_station_file(path: Path) -> bool:
     """Whether a file name is one of StationXML, dataless SEED or RESP."""
-    plain = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
-    name = plain.name.lower()
-    return name.startswith(("resp.", "dataless.")) or name.endswith(STATION_FILES)
+    return bool(STATION_FILE.fullmatch(path.name))
 
 
 def inventory_files(place: str, setting: str = "build.inventory") -> list[Path]:
-    """Files of an inventory; SettingsError where there is none."""
+    """A file of a setting, or the files of StationXML in a folder; SettingsError without one."""
     path = Path(place).expanduser()
     if path.is_file():
         return [path]
     files = sorted(filter(is_station_file, path.rglob("*"))) if path.is_dir() else []
     if not files:
         raise SettingsError(
-            f"{setting} = {place}: no such file, and no folder with .xml files; allowed: "
-            "a StationXML file, a folder of them, or none"
+            f"{setting} = {place}: no such file, and no folder with StationXML; give another"
         )
     return files
 
@@ -210,7 +189,12 @@ def _epochs(inventory: Any, trace_id: str) -> Iterator[tuple[int, int, Any]]:
 def with_responses(
     waves: Sequence[Wave], trace_id: str, settings: BuildSettings
 ) -> list[tuple[Wave, Any, str]]:
-    """Parts of waves with a response each, that which begins last, or None; and a note."""
+    """Parts of waves with a response each, that which begins last, or None; and a note.
+
+    Without ``build.inventory`` these are the waves.
+    """
+    if settings.inventory is None:
+        return [(wave, None, "") for wave in waves]
     known, parts = [*_epochs(read_inventory(settings.inventory), trace_id)], []
     for wave in waves:
         rate = wave.sampling_rate / SECOND
@@ -233,16 +217,13 @@ def usable(response: Any, settings: BuildSettings) -> tuple[Any, str]:
     units = (item.input_units for item in (*stages[:1], sensitivity) if item)
     unit = next(filter(None, units), "no unit")
     kind = SPELLINGS.get(unit.upper())
-    form = "with stages" if stages else "without stages"
-    if stages and hasattr(stages[0], "approximation_type"):
-        form = "as a polynomial"
-    elif kind and stages:
+    if kind and stages and not hasattr(stages[0], "approximation_type"):
         return response, ""
-    elif kind == settings.output and sensitivity.value and np.isfinite(sensitivity.value):
+    if kind == settings.output and not stages and np.isfinite(sensitivity.value or np.nan):
         return response, "has only a sensitivity: correct where the response is flat"
     return None, (
-        f"left out where the response is to {unit}, {form}; allowed: M, M/S, M/S**2 with stages, "
-        f"or a sensitivity to {settings.output} (build.output)"
+        f"left out where the response is to {unit}; allowed: M, M/S, M/S**2 with stages that are "
+        f"no polynomials, or a sensitivity to {settings.output} (build.output)"
     )
 
 
@@ -254,9 +235,15 @@ def process(wave: Wave, settings: BuildSettings, response: Any = None) -> Wave:
         wave = remove_response(wave, response, settings)
     if settings.sampling_rate != "auto":
         wave = resample(wave, settings.sampling_rate)
-    if settings.bandpass is not None:
-        wave = replace(wave, data=band_pass(wave, settings))
-    return replace(wave, edge=samples_of(settings.taper, wave.sampling_rate))
+    data, rate = wave.data, wave.sampling_rate
+    if settings.bandpass is not None:  # forward and backward
+        filters = import_obspy("obspy.signal.filter")
+        (low, high), options = settings.bandpass, {"corners": settings.filter_order}
+        if low:
+            data = filters.bandpass(data, low, high, rate, zerophase=True, **options)
+        else:
+            data = filters.lowpass(data, high, rate, zerophase=True, **options)
+    return replace(wave, data=data, edge=samples_of(settings.taper, rate))
 
 
 def detrend(data: np.ndarray, kind: str | int) -> None:
@@ -311,21 +298,8 @@ def resample(wave: Wave, sampling_rate: float) -> Wave:
         )
     if ratio == 1:
         return wave
-    data = signal.resample_poly(wave.data, up, down, window=low_pass(max(up, down)))
-    return replace(wave, data=data, sampling_rate=rate)
-
-
-@lru_cache(maxsize=8)
-def low_pass(factor: float) -> np.ndarray:
-    """Filter of linear phase against aliasing when the rate is divided by `factor`."""
-    n, beta = signal.kaiserord(ATTENUATION, (STOP - PASS) / factor)
-    return signal.firwin(n | 1, (STOP + PASS) / 2 / factor, window=("kaiser", beta))
-
-
-def band_pass(wave: Wave, settings: BuildSettings) -> np.ndarray:
-    """Filter forward and backward with a Butterworth filter; from 0 Hz it is a low-pass."""
-    filters = import_obspy("obspy.signal.filter")
-    (low, high), options = settings.bandpass, {"corners": settings.filter_order, "zerophase": True}
-    if low:
-        return filters.bandpass(wave.data, low, high, wave.sampling_rate, **options)
-    return filters.lowpass(wave.data, high, wave.sampling_rate, **options)
+    n, beta = signal.kaiserord(ATTENUATION, (STOP - PASS) / max(up, down))
+    window = signal.firwin(n | 1, (STOP + PASS) / 2 / max(up, down), window=("kaiser", beta))
+    return replace(
+        wave, data=signal.resample_poly(wave.data, up, down, window=window), sampling_rate=rate
+    )

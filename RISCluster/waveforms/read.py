@@ -5,12 +5,11 @@ import os
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from joblib import Parallel, delayed
 
 from ..data.storage import NO_DATA
@@ -23,18 +22,16 @@ from ..runtime import Progress, count, log
 LATEST = 2**63 - 100 * DAY  # ns; int64 still holds such a time with the margins around it
 RATES = (1e-5, 1e8)  # Hz; other rates are errors of a header
 MIN_PARALLEL_FILES = 400  # fewer are read faster than processes start
-THREADS = 8  # files that are copied at a time
 MAX_LINES = 20  # of warnings of one kind
 Notes = list[tuple[str, str]]  # place and text
 
 
-@dataclass(frozen=True)
-class Stretch:
+class Stretch(NamedTuple):
     """A continuous piece of one trace in one file."""
 
-    path: Path
     trace_id: str  # NET.STA.LOC.CHA
     start: int  # ns since 1970-01-01 UTC
+    path: Path
     n_samples: int
     sampling_rate: float  # Hz
 
@@ -73,7 +70,7 @@ def read_with(function: Callable, path: Path, what: str, **options: Any) -> Any:
         ) from None
 
 
-def note_of(path: Path, error: DataError, end: str = "") -> tuple[str, str]:
+def note_of(path: Path, error: Exception, end: str = "") -> tuple[str, str]:
     """A note of an error about a file."""
     return str(path), str(error).removeprefix(f"{path}: ") + end
 
@@ -113,10 +110,13 @@ def _fetch(url: str, folder: Path) -> list[str]:
         paths = {name: folder / name.rpartition("://")[2].lstrip("/") for name in names}
         missing = [name for name, path in paths.items() if not path.is_file()]
         log.info(f"{url}: {count(len(names), 'file')}, {len(missing):,} to copy into {folder}")
-        parallel = Parallel(THREADS, backend="threading", return_as="generator")
         with Progress("Copying", len(missing), "files") as progress:
-            for _ in parallel(delayed(_copy)(files, name, paths[name]) for name in missing):
+            for name in missing:
+                with new_file(paths[name]) as partial:
+                    files.get_file(name, str(partial))
                 progress.add(1)
+        if not names:
+            raise DataError(f"{url}: has no files; give a folder, a file or a pattern with *")
     except RISClusterError:
         raise
     except Exception as error:  # each kind of store raises its own
@@ -124,14 +124,7 @@ def _fetch(url: str, folder: Path) -> list[str]:
         raise DataError(
             f"{url}: can't be fetched: {reason}; check the address, and run the same command again"
         ) from None
-    if not names:
-        raise DataError(f"{url}: has no files; give a folder, a file or a pattern with *")
     return [str(path) for path in paths.values()]
-
-
-def _copy(files: Any, name: str, path: Path) -> None:
-    with new_file(path) as partial:
-        files.get_file(name, str(partial))
 
 
 def _read(path: Path, **options: Any) -> Any:
@@ -148,7 +141,7 @@ def scan(paths: Sequence[Path], workers: int) -> tuple[list[Stretch], Notes]:
             stretches += found
             notes += left_out
             progress.add(1)
-    return sorted(stretches, key=lambda x: (x.trace_id, x.start, str(x.path))), notes
+    return sorted(stretches), notes
 
 
 def _read_headers(path: Path) -> tuple[list[Stretch], Notes]:
@@ -158,19 +151,15 @@ def _read_headers(path: Path) -> tuple[list[Stretch], Notes]:
             stream = _read(path)
     except DataError as error:
         return [], [note_of(path, error)]
-    good, bad, notes = [], [], [] if stream else [(str(path), "has no waveform")]
+    good, bad = [], []
     for trace in stream:
         rate, start = float(trace.stats.sampling_rate), int(trace.stats.starttime.ns)
-        item = Stretch(path, _id_of(trace), start, int(trace.stats.npts), rate)
+        item = Stretch(_id_of(trace), start, path, int(trace.stats.npts), rate)
         _, station, _, channel, *others = item.trace_id.split(".")
         usable = item.n_samples > 0 and RATES[0] <= rate <= RATES[1]
         usable = usable and station and channel and not others
         (good if usable and max(abs(start), abs(item.end)) < LATEST else bad).append(item)
-    headers = [trace.stats.mseed for trace in stream if "mseed" in trace.stats]
-    lengths = [header.record_length for header in headers if "record_length" in header]
-    if lengths and (rest := headers[0].filesize % min(lengths)):
-        text = f"the last {rest:,} bytes are no whole record; if it is cut, copy it again"
-        notes.append((str(path), text))
+    text = "" if stream else "has no waveform"
     if bad:
         one, year = bad[0], 1970 + bad[0].start / (365.25 * DAY)
         text = (
@@ -178,8 +167,7 @@ def _read_headers(path: Path) -> tuple[list[Stretch], Notes]:
             f"{one.sampling_rate:g} Hz in {year:.0f}; allowed: ids with station and channel codes, "
             "as in miniSEED, 1 sample or more, 1e-5 to 1e8 Hz, and years 1678 to 2261"
         )
-        notes.append((str(path), text))
-    return good, notes
+    return good, [(str(path), text)] if text else []
 
 
 def _id_of(trace: Any) -> str:
@@ -189,30 +177,17 @@ def _id_of(trace: Any) -> str:
 
 def of_few_rates(stretches: Sequence[Stretch]) -> list[Stretch]:
     """Replace sampling rates that differ by rounding by the one with the shortest decimal."""
-    groups: list[list[float]] = []
-    for rate in sorted({item.sampling_rate for item in stretches}):
-        if not groups or not same_rate(groups[-1][0], rate):
-            groups.append([])
-        groups[-1].append(rate)
-    one = {rate: min(group, key=lambda r: (len(repr(r)), r)) for group in groups for rate in group}
-    return [replace(item, sampling_rate=one[item.sampling_rate]) for item in stretches]
-
-
-def matching(stretches: Sequence[Stretch], trace_ids: str) -> list[Stretch]:
-    """Select stretches by patterns of trace ids with commas; DataError where none fits."""
-    patterns = [pattern.strip() for pattern in trace_ids.split(",")]
-    names = sorted({item.trace_id for item in stretches})
-    found = [x for x in stretches if any(fnmatchcase(x.trace_id, y) for y in patterns)]
-    if not found:
-        raise DataError(
-            f"build.trace_ids = {trace_ids} fits none of {count(len(names), 'trace')}; allowed: "
-            f"patterns of trace ids, as {', '.join(names[:8])}"
-        )
-    return found
+    rates, one = {item.sampling_rate for item in stretches}, {}
+    for rate in sorted(rates, key=lambda rate: (len(repr(rate)), rate)):
+        one[rate] = next((known for known in one.values() if same_rate(known, rate)), rate)
+    return [item._replace(sampling_rate=one[item.sampling_rate]) for item in stretches]
 
 
 def read_traces(path: Path, start_ns: int, end_ns: int, ids: str = "") -> dict[str, list[Any]]:
-    """Traces of obspy of one file between two times, by trace id; `ids` is their beginning."""
+    """Traces of obspy of one file between two times, by trace id; `ids` is their beginning.
+
+    Samples of -2^31, which mark a gap, are NaN.
+    """
     time = import_obspy().UTCDateTime
     span = {"starttime": time(ns=int(start_ns)), "endtime": time(ns=int(end_ns))}
     stream = _read(path, **span, **({"sourcename": f"{ids}*"} if ids else {}))
@@ -222,5 +197,7 @@ def read_traces(path: Path, start_ns: int, end_ns: int, ids: str = "") -> dict[s
     for trace in stream:
         trace_id = _id_of(trace)
         if trace.stats.npts and trace.data.dtype.kind in "iuf" and trace_id.startswith(ids):
+            if (missing := trace.data == np.float64(-(2**31))).any():
+                trace.data = np.where(missing, np.nan, trace.data)
             found[trace_id].append(trace)
     return dict(found)

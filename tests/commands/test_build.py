@@ -103,5 +103,5 @@ def test_a_catalogue_that_was_cleaned(source, here, capsys, refused):
     assert main(clean) == 0
     assert "few.csv: 2 rows of 3; left out: 1 by time or amplitude" in capsys.readouterr().out
     refused(clean, "few.csv: exists already; give another name")
-    text = "build.catalogue = few.csv is no file, or that which few.h5 will have beside it"
+    text = "build.catalogue = few.csv: is the table that few.h5 will have beside it"
     refused([*words, "few.h5", "build.catalogue=few.csv"], text)

@@ -9,18 +9,18 @@ from RISCluster.data.measures import MEASURES, measure_spectrograms, measure_wav
 from RISCluster.errors import DataError, SettingsError
 from RISCluster.waveforms import build as building
 from RISCluster.waveforms import read as reading
-from RISCluster.waveforms import station_day
-from RISCluster.waveforms.build import REASONS
+from RISCluster.waveforms import windows
 from RISCluster.waveforms.process import Wave, process
-from RISCluster.waveforms.read import import_obspy
-from RISCluster.waveforms.windows import make_grid, spectrograms
+from RISCluster.waveforms.windows import REASONS, make_grid, spectrograms
 from tests.waveforms.waves import (
     DAY,
     MIDNIGHT,
     NOON,
+    RATE,
     SECOND,
     contents,
     equal,
+    eventful,
     noise,
     rows,
     run,
@@ -30,13 +30,8 @@ from tests.waveforms.waves import (
 )
 
 ID, OTHER = "XX.AAA..HHZ", "XX.BBB..HHZ"
-RATE = 50.0
 SLIDE = ("build.method=slide", "build.step=4")
 MANY = ("build.method=slide", "build.step=0.5")
-
-
-def eventful(seconds=120, events=(30, 60, 90), rate=RATE, seed=0, size=20_000.0):
-    return with_events(noise(seconds, rate, seed), rate, events, size)
 
 
 def files_in(folder, **pieces):
@@ -72,23 +67,21 @@ def test_a_data_set_and_its_catalogue(folder, tmp_path, logged):
     target = tmp_path / "set.h5"
     counts = run(folder, target, "build.traces=yes")
     assert (counts["samples"], counts["traces"], left_out(counts)) == (6, 2, {})
+    assert logged("6 windows of 87 x 100 from 2 traces")
     found = rows(tmp_path / "set.csv")
-    assert [time for _, time in peaks(target)] == [
-        "00:30", "01:00", "01:30", "00:20", "00:50", "01:40",
-    ]  # fmt: skip
+    times = ["00:30", "01:00", "01:30", "00:20", "00:50", "01:40"]
+    assert [time for _, time in peaks(target)] == times
     assert list(found[0])[:7] == ["index", "trace_id", "starttime", *DETECTION[:4]]
     assert list(found[0])[7:] == ["unit", *MEASURES]
     assert found[0]["starttime"] == "2016-01-01T12:00:28.000000Z"
     assert [row["index"] for row in found] == list("012345")
     with open_spectrograms(target) as file:
-        assert (file.layout, file.n_samples) == ("samples", 6)
-        assert (file.n_frequencies, file.n_times) == (87, 100)
+        assert (file.layout, file.shape) == ("samples", (87, 100))
         assert file.column("trace_id") == [ID] * 3 + [OTHER] * 3
         images = file.read(0, 6)
     with h5py.File(target) as file:
         assert (file.attrs["build.on"], file.attrs["build.bandpass"]) == ("6", "3-20")
         assert file.attrs["left_out.edge"] == 0
-        assert file["spectrogram"].chunks == (6, 87, 100)
         assert file["trace"].attrs["sampling_rate"] == RATE
         waveforms = file["trace"][:]
         assert (file["rms"].attrs["units"], file["duration"].attrs["units"]) == ("counts", "s")
@@ -99,19 +92,22 @@ def test_a_data_set_and_its_catalogue(folder, tmp_path, logged):
     measured = measure_spectrograms(images, grid.frequency) | measure_waveforms(waveforms, RATE)
     for name, values in measured.items():
         np.testing.assert_allclose([float(row[name]) for row in found], values, rtol=1e-4)
+    # The values are those of the steps by hand.
+    wave = process(Wave(NOON, RATE, eventful().astype(float)), grid.settings)
+    expected = spectrograms(grid, wave.data, np.array([1400, 2900, 4400]))
+    np.testing.assert_array_equal(images[:3], expected)
+
+
+def test_what_exists_is_done_or_refused(folder, tmp_path, logged):
+    target = tmp_path / "set.h5"
+    run(folder, target)
     assert not (tmp_path / "set.h5.parts").exists()
-    assert logged("6 windows of 87 x 100 from 2 traces")
     (tmp_path / "set.h5.parts").mkdir()  # of a process that was killed at the end
-    assert run(folder, target, "build.traces=yes") is None
+    assert run(folder, target) is None
     assert not (tmp_path / "set.h5.parts").exists()
     assert logged(f"{target}: done already, from the same files with the same settings")
     with pytest.raises(DataError, match="set.h5: exists, made from other files or settings"):
-        run(folder, target)
-    # The values are those of the steps by hand.
-    words = settings().build
-    wave = process(Wave(NOON, RATE, eventful().astype(float)), words)
-    expected = spectrograms(make_grid(words, RATE), wave.data, np.array([1400, 2900, 4400]))
-    np.testing.assert_array_equal(images[:3], expected)
+        run(folder, target, "build.traces=no")
 
 
 def test_processed_waveforms_give_the_same_windows(folder, tmp_path):
@@ -159,8 +155,7 @@ def test_sliding_windows_in_small_blocks(folder, tmp_path, monkeypatch):
     with open_spectrograms(tmp_path / "set.h5") as file:
         assert file.column("onset") is file.column("end") is None
         assert len(file.column("peak_time")) == file.n_samples
-    for module in (building, station_day):
-        monkeypatch.setattr(module, "BLOCK_BYTES", 3 * 4 * 87 * 100)
+    monkeypatch.setattr(windows, "BLOCK_BYTES", 3 * 4 * (87 * 100 + 200 + 30))
     run(folder, tmp_path / "two.h5", *MANY)
     equal(tmp_path / "set.h5", tmp_path / "two.h5")
     with h5py.File(tmp_path / "two.h5") as file:
@@ -188,14 +183,13 @@ def test_midnight_leaves_no_seam(tmp_path):
 
 
 def test_gaps_that_were_filled_make_no_events(tmp_path, logged):
-    rate, place = 100.0, files_in(tmp_path / "in")
+    pieces = []
     for name, fill in (("CLEAN", None), ("ZERO", 0), ("WINS", -(2**31)), ("SAC", -12345)):
-        data = 5000 + noise(300, rate, seed=3)
+        data = 5000 + noise(300, 100.0, seed=3)
         if fill is not None:
             data[10_000:13_000] = fill
-        trace = import_obspy().Trace(data, {"sampling_rate": rate, "starttime": NOON / SECOND})
-        trace.id = f"XX.{name}..HHZ"
-        trace.write(str(place / f"{name}.mseed"), format="MSEED", encoding="INT32")
+        pieces.append((f"XX.{name}..HHZ", NOON, 100.0, data))
+    place = write(tmp_path / "in.mseed", *pieces, encoding="INT32")
     with pytest.raises(DataError, match="no window in 4 station-days: 0 found"):
         run(place, tmp_path / "set.h5")
     assert logged(", 30 s: samples that are constant count as a gap; see build.constant_gap (and")
@@ -217,7 +211,7 @@ def test_a_file_with_many_traces_is_read_once_a_day(tmp_path, monkeypatch):
     run(one, tmp_path / "one.h5", *SLIDE)
     assert len(reads) == 2  # days
     reads.clear()  # now they do not fit in memory together
-    monkeypatch.setattr("RISCluster.waveforms.station_day.READ_BYTES", 11 * 60 * 50 * 8)
+    monkeypatch.setattr(building, "READ_BYTES", 11 * 60 * 50 * 8)
     run(one, tmp_path / "few.h5", *SLIDE)
     assert len(reads) == 2 * 2
     equal(tmp_path / "few.h5", tmp_path / "one.h5")
@@ -240,7 +234,7 @@ def test_data_that_can_not_be_used_leave_the_others(folder, tmp_path, logged, mo
             raise ZeroDivisionError("by nought")
         return process(wave, *_)
 
-    monkeypatch.setattr(station_day, "process", fails)
+    monkeypatch.setattr(windows, "process", fails)
     write(folder / "c.mseed", ("XX.CCC..HHZ", NOON, RATE, eventful(seed=2)))
     counts = run(folder, tmp_path / "other.h5")
     assert (counts["samples"], counts["station_day_failed"]) == (3, 1)
@@ -261,6 +255,8 @@ def test_sampling_rates(folder, tmp_path):
         ("bandpass=3-25", f"build.bandpass = 3-25 Hz .* 25 Hz, the Nyq.*, as {OTHER} at 50 Hz"),
         ("on=1000", "no window in 2 station-days: 0 found; .*build.on = 1000"),
         ("length=300", "left out: 2 stretches too short; .*shorter"),
+        ("trace_ids=*.HHN", f"no waveforms in 2 files, whose traces are {ID}, {OTHER}; give"),
+        ("components=ZNE", f"none of 2 station-days, as {ID} 2016-01-01, has all components"),
     ],
 )
 def test_settings_that_do_not_fit_the_data(folder, tmp_path, word, text):
@@ -273,15 +269,15 @@ def test_workers_and_interruption_change_nothing(folder, tmp_path, monkeypatch):
     write(folder / "c.mseed", ("XX.CCC..HHZ", NOON, RATE, eventful(seed=2)))
     words, target = (*MANY, "build.traces=yes"), tmp_path / "two.h5"
     run(folder, tmp_path / "one.h5", *words)
-    calls, of_windows = [], station_day._of_windows
+    calls, records = [], windows._records
 
     def interrupted(*arguments):
         calls.append(1)
-        yield from of_windows(*arguments)
+        yield from records(*arguments)
         if len(calls) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(station_day, "_of_windows", interrupted)
+    monkeypatch.setattr(windows, "_records", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(folder, target, *words)
     monkeypatch.undo()
@@ -332,15 +328,6 @@ def test_windows_of_all_components(array, tmp_path, logged):
         wave = process(Wave(NOON, RATE, part.astype(float)), words)
         expected = spectrograms(grid, wave.data, np.array([start]))
         np.testing.assert_array_equal(images[1:2, row], expected)
-
-
-def test_missing_components_as_zeros(array, tmp_path, logged):
-    counts = run(array, tmp_path / "set.h5", ZNE, "build.missing_components=zeros")
-    assert (counts["samples"], counts["zeros"]) == (9, 4)
-    assert logged("4 of 9 windows have zeros in place of a component")
-    with open_spectrograms(tmp_path / "set.h5") as file:
-        lacking = (file.read(0, 9) == 0).all(axis=(2, 3))
-    assert np.argwhere(lacking).tolist() == [[1, 2], [6, 2], [7, 2], [8, 2]]
 
 
 def test_stations_of_an_array(array, tmp_path):

@@ -9,14 +9,12 @@ from RISCluster.waveforms.process import (
     DISAGREE,
     NOT_FINITE,
     Wave,
-    constant_runs,
     detrend,
     join,
     process,
     resample,
     taper,
     with_responses,
-    without_marks,
 )
 from RISCluster.waveforms.read import SECOND, import_obspy
 from tests.conftest import shared_data
@@ -65,6 +63,13 @@ def test_times_are_those_of_the_files():
     assert wave.end == late.end
 
 
+def constant(data, seconds=1.0):
+    """Number of samples of runs of one value at 100 Hz, and the waves between them."""
+    removed = Counter()
+    waves = join([Wave(0, 100.0, data)], removed, seconds)
+    return removed[CONSTANT], [(wave.start // (SECOND // 100), len(wave.data)) for wave in waves]
+
+
 @pytest.mark.parametrize(
     ("offset", "size", "value"), [(5000, 200, 0), (0, 200, 0), (5000, 200, -12345), (0, 0.3, -1e20)]
 )
@@ -74,13 +79,10 @@ def test_runs_of_one_value_are_gaps(offset, size, value):
     data = np.rint(offset + size * data) if size >= 1 else data
     data[2000:2150] = value
     data[2180:2500] = data[4500:] = value
-    found = constant_runs(data, 100.0, 1.0)
+    _, waves = constant(data)
     # A neighbour may have the same value by chance.
-    assert abs(np.array(found) - [[2000, 2150], [2180, 2500], [4500, 6000]]).max() <= 1
-    assert constant_runs(data, 100.0, None) == []
-    removed = Counter()
-    assert len(join([Wave(0, 100.0, data)], removed, 1.0)) == 3
-    assert list(removed)[-1] == CONSTANT
+    assert abs(np.array(waves) - [[0, 2000], [2150, 30], [2500, 2000]]).max() <= 1
+    assert constant(data, None) == (0, [(0, 6000)])
 
 
 def test_runs_that_are_measured_stay():
@@ -88,7 +90,7 @@ def test_runs_that_are_measured_stay():
     few_counts = np.rint(0.8 * np.sin(0.3 * time) + 0.1 * rng.standard_normal(len(time)))
     held = np.repeat(rng.standard_normal(300), 200)
     for data in (few_counts, held, np.zeros(500)):
-        assert constant_runs(data, 100.0, 1.0) == []
+        assert constant(data) == (0, [(0, len(data))])
 
 
 @pytest.mark.parametrize("name", ["rutford/2020001_010000_A000_GHZ.msd", "mesetas"])
@@ -101,16 +103,7 @@ def test_real_data_stay(name):
     typical = np.median(np.abs(data - np.median(data)))
     for factor in (1 / typical, 0.5, 3, 10, 100):
         counts = np.floor(data / (factor * typical))
-        assert constant_runs(counts, trace.stats.sampling_rate, 1.0) == []
-
-
-def test_marks_of_missing_samples():
-    ints = np.array([1, -(2**31), 3], np.int32)
-    np.testing.assert_array_equal(without_marks(ints), [1, np.nan, 3])
-    masked = np.ma.masked_array([1, 2], [False, True])
-    np.testing.assert_array_equal(without_marks(masked), [1, np.nan])
-    clipped = np.array([1, -(2**15)], np.int16)  # what 16 bits can measure
-    assert without_marks(clipped) is clipped
+        assert constant(counts, trace.stats.sampling_rate / 100)[0] == 0
 
 
 def test_detrend_and_taper():

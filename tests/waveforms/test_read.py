@@ -11,7 +11,7 @@ import pytest
 
 from RISCluster.errors import DataError
 from RISCluster.waveforms import read as reading
-from RISCluster.waveforms.read import Stretch, read_traces, scan, with_copies
+from RISCluster.waveforms.read import Stretch, of_few_rates, read_traces, scan, with_copies
 from tests.waveforms.waves import MIDNIGHT, SECOND, noise, write
 
 ID, OTHER = "XX.AAA..HHZ", "XX.BBB.00.HHZ"
@@ -23,9 +23,9 @@ def test_headers_sorted_with_exact_times(tmp_path, monkeypatch):
     a = write(tmp_path / "z.mseed", late, (ID, MIDNIGHT, 50.0, noise(20, 50)))
     stretches, lines = scan([b, a], 1)
     assert stretches == [
-        Stretch(a, ID, MIDNIGHT, 1000, 50.0),
-        Stretch(a, ID, MIDNIGHT + 60 * SECOND, 500, 50.0),
-        Stretch(b, OTHER, MIDNIGHT + 123_456_000, 1000, 100.0),
+        Stretch(ID, MIDNIGHT, a, 1000, 50.0),
+        Stretch(ID, MIDNIGHT + 60 * SECOND, a, 500, 50.0),
+        Stretch(OTHER, MIDNIGHT + 123_456_000, b, 1000, 100.0),
     ]
     assert stretches[0].end == MIDNIGHT + 20 * SECOND
     assert lines == []
@@ -74,13 +74,17 @@ def test_codes_that_are_filled_up_with_blanks():
     assert list(read_traces(path, item.start, item.end, ".GRB1..BZ")) == [".GRB1..BZ"]
 
 
-def test_a_file_that_is_cut_is_named(tmp_path):
-    path = write(tmp_path / "a.mseed", (ID, MIDNIGHT, 100.0, noise(600, 100)))
-    whole = scan([path], 1)[0][0].n_samples
-    path.write_bytes(path.read_bytes()[:-100])
-    (item,), ((place, text),) = scan([path], 1)
-    assert 0 < item.n_samples < whole
-    assert (place, text[:8]) == (str(path), "the last")
+def test_rates_that_differ_by_rounding_are_one():
+    rates = [99.999992, 100.0, 100.000008, 50.0, 99.99]
+    found = of_few_rates([Stretch(ID, 0, Path("a"), 1, rate) for rate in rates])
+    assert [item.sampling_rate for item in found] == [100.0, 100.0, 100.0, 50.0, 99.99]
+
+
+def test_marks_of_missing_samples(tmp_path):
+    data = np.array([1, -(2**31), 3], np.int32)
+    path = write(tmp_path / "a.mseed", (ID, MIDNIGHT, 1.0, data), encoding="INT32")
+    ((trace,),) = read_traces(path, MIDNIGHT, MIDNIGHT + 5 * SECOND).values()
+    np.testing.assert_array_equal(trace.data, [1, np.nan, 3])
 
 
 class Trap:

@@ -8,10 +8,10 @@ import numpy as np
 
 from RISCluster.settings import load_settings
 from RISCluster.waveforms.build import build
-from RISCluster.waveforms.read import SECOND, import_obspy
+from RISCluster.waveforms.read import DAY, SECOND, import_obspy
 
+RATE = 50.0
 MIDNIGHT = 1_451_606_400 * SECOND  # 2016-01-01T00:00:00Z
-DAY = 86_400 * SECOND
 NOON = MIDNIGHT + DAY // 2
 QUICK = ["build.sampling_rate=auto", "build.lta=5", "build.taper=2", "build.on=6", "build.off=2"]
 
@@ -41,8 +41,12 @@ def with_events(data: np.ndarray, rate: float, seconds, size: float = 20_000.0) 
     return data
 
 
-def write(path: Path, *pieces, form: str = "MSEED") -> Path:
-    """Write (trace id, start in ns, sampling rate, data) as one file."""
+def eventful(seconds=120, events=(30, 60, 90), rate=RATE, seed=0, size=20_000.0):
+    return with_events(noise(seconds, rate, seed), rate, events, size)
+
+
+def write(path: Path, *pieces, **options) -> Path:
+    """Write (trace id, start in ns, sampling rate, data) as one file of miniSEED."""
     obspy = import_obspy()
     stream = obspy.Stream()
     for trace_id, start, rate, data in pieces:
@@ -50,7 +54,7 @@ def write(path: Path, *pieces, form: str = "MSEED") -> Path:
         trace.id = trace_id
         trace.stats.sampling_rate, trace.stats.starttime = rate, obspy.UTCDateTime(ns=int(start))
         stream.append(trace)
-    stream.write(str(path), format=form)
+    stream.write(str(path), format="MSEED", **options)
     return path
 
 
