@@ -28,7 +28,7 @@ from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import Preparation, Reader, SampleSet, load_set
 from RISCluster.data.synthetic import write_demo
 from RISCluster.distributed import Ranks
-from RISCluster.evaluation.mapping import mapped
+from RISCluster.evaluation.samples import mapped
 from RISCluster.io import open_rows
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.clustering import kl_divergence, target_distribution

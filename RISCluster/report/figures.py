@@ -18,7 +18,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from .. import __version__
-from ..catalogue.catalogue import Span, catalogue_of
+from ..catalogue.catalogue import Catalogue, Span
 from ..clustering.initialisation import MAX_TREE_SIZE, Trees
 from ..clustering.selection import read_rows
 from ..data.layouts import SpectrogramFile
@@ -26,10 +26,9 @@ from ..data.loading import Preparation
 from ..data.sets import Split
 from ..data.times import parse_times
 from ..evaluation.comparison import refinement
-from ..evaluation.mapping import TITLES, mapped
 from ..evaluation.metrics import MEASURED
 from ..evaluation.performance import performance_of
-from ..evaluation.representatives import representatives_of
+from ..evaluation.samples import MAPS, mapped, representatives_of
 from ..io import new_file, read_npz, sha256, write_npz
 from ..models.checkpoint import load_model
 from ..plots import latent, occurrence, samples, training
@@ -65,7 +64,7 @@ class Results:
     performances = cached_property(lambda self: performance_of(self.run))  # the final stage last
     refinement = cached_property(lambda self: refinement(self.run))  # None without one
     representatives = cached_property(lambda self: representatives_of(self.run, self.stage))
-    catalogue = cached_property(lambda self: catalogue_of(self.stage))
+    catalogue = cached_property(lambda self: Catalogue(self.stage))
     titles = cached_property(  # of the final stage's clusters, (K,)
         lambda self: [cluster_title(label, self.names) for label in range(self.stage.n_clusters)]
     )
@@ -313,7 +312,7 @@ def embedding(results: Results) -> Figure:
     index, points = map_of(results)
     labels, sizes = results.stage.labels[index[: len(points)]], results.stage.sizes
     title = f"{METHODS[results.stage.name]}: {len(points):,} of {sizes.sum():,} latents"
-    method = TITLES[results.settings.report.embedding]
+    method = MAPS[results.settings.report.embedding]
     return latent.embedding(points, labels, sizes.tolist(), title, results.names, method)
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from ..errors import RunError, SettingsError
-from ..evaluation.mapping import require_package
+from ..evaluation.samples import require_package
 from ..io import write_text
 from ..runs.run import STAGES, open_run, write_names
 from ..runtime import Progress, log

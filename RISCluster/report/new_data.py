@@ -13,8 +13,8 @@ import pandas
 from ..data.cube_file import CubeFile
 from ..data.layouts import SpectrogramFile
 from ..evaluation.comparison import certainty
-from ..evaluation.outliers import DRIFT, OUTLYING
 from ..evaluation.performance import measure
+from ..evaluation.samples import DRIFT, OUTLYING
 from ..io import new_file, open_rows, write_text
 from ..run_folder import StageFolder
 from ..runs.labels import read_labels

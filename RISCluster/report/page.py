@@ -17,7 +17,8 @@ from markupsafe import Markup, escape
 
 from .. import __version__
 from ..clustering import selection, stability
-from ..evaluation import comparison, mapping
+from ..evaluation import comparison
+from ..evaluation.samples import MAPS
 from ..runs.run import FinishedRun
 from ..runtime import count
 
@@ -40,7 +41,7 @@ def environment() -> Environment:
         "counted": count, "time": time_text,
     }  # fmt: skip
     made.globals |= {
-        "comparison": comparison, "mapping": mapping,
+        "comparison": comparison, "map_titles": MAPS,
         "selection": selection, "stability": stability,
     }  # fmt: skip
     return made

@@ -193,7 +193,6 @@ def test_scores_against_known_classes():
 
 def test_run_training_and_measures(run_folder):
     with open_run(run_folder) as run:
-        run.stages["AEC"].metrics["dead_features"] = [0, 2]
         found, n = Section("run", run), run.stages["AEC"].metrics
         rows = dict(found.table("Data")[1:])
         assert rows["Samples"] == "96 of 16 x 20 (frequency x time)"
@@ -206,7 +205,6 @@ def test_run_training_and_measures(run_folder):
         assert "aec.lr" not in changed
         found = Section("training", run)
         assert list(found.figures) == ["AEC_loss", "AEC_reconstructions", "DEC_history"]
-        assert found.notes == ["2 latent features are dead, the same for every sample: 0, 2."]
         found = Section("measures", run)
         assert [table["title"] for table in found.tables] == ["DEC: clusters", "GMM: clusters"]
         for name in ("report_means", "report_distances"):

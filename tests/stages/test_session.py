@@ -47,15 +47,6 @@ def test_changed_labels_are_scored_anew(finished, capsys):
 # ---- refused ------------------------------------------------------------------------------------
 
 
-def test_stages_in_the_wrong_order(small_file, make_settings):
-    settings = make_settings(f"data.file={small_file}", "aec.n_epochs=1")
-    first = f"run.name=test run.folder={settings.run.folder} first"
-    for stage in (run_gmm, run_dec):
-        assert f"run python AEC_train.py {first}" in refused(stage, settings)
-    run_aec(settings)
-    assert f"run python GMM_centroids.py {first}" in refused(run_dec, settings)
-
-
 def test_other_data_or_network_or_an_older_stage_is_refused(finished, tmp_path):
     folder = finished().run_folder
     before = content(folder)
