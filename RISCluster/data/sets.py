@@ -44,8 +44,8 @@ def open_data(settings: Settings, text: str | None = None) -> SpectrogramFile:
     Of these the samples that [data] chooses; a single file with all of its samples is open itself.
     """
     data, paths = settings.data, find_paths(text or settings.data.file)
-    chosen = {key: getattr(data, key) for key in CHOICE}
-    wanted = {key: value for key, value in chosen.items() if value != CHOICE[key][0]}
+    values = data.stations, data.after, data.before, data.min_amplitude
+    wanted = {key: x for key, x in zip(CHOICE, values, strict=True) if x != CHOICE[key][0]}
 
     def reopen(path: Path) -> SpectrogramFile:
         return layouts.open_spectrograms(path, data.layout, data.dataset, settings.cube, data)
