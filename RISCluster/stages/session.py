@@ -181,7 +181,7 @@ class Session:
         write_json(self.path / "metrics.json", metrics)
         if self.path != self.stage.path:
             return
-        if self.settings.run.figures:
+        if self.settings.run.figures and self.stage.name != "DEC":  # whose figures the report draws
             with warn("figures"):
                 from ..report.figures import draw_stage
 
