@@ -117,7 +117,7 @@ def test_files_that_do_not_fit_to_the_others(tmp_path, lines):
             opened(tmp_path)
     for name in ("b.h5", "b.mseed"):
         (tmp_path / name).write_text("nothing")
-        with pytest.raises(DataError, match=f"{name}: is neither HDF5 nor Zarr; make spectrograms"):
+        with pytest.raises(DataError, match=f"{name}: is neither HDF5 nor Zarr"):
             open_series([tmp_path / name], AUTO)
 
 
