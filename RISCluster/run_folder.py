@@ -12,7 +12,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -25,7 +25,6 @@ from .io import (
     LOCK,
     PARTIAL,
     find_paths,
-    locked,
     read_json,
     remove_quietly,
     sha256,
@@ -41,7 +40,6 @@ from .settings import (
     Settings,
     as_text,
     load_found_settings,
-    load_settings,
     read_ini,
     stage_command,
 )
@@ -88,10 +86,6 @@ class StageFolder:
             )
         return found
 
-    def lock(self) -> AbstractContextManager:
-        """Keep other processes from changing this run; a RunError if one does."""
-        return locked(self.run_folder / LOCK, self.run_folder)
-
     def is_done(self, inputs: Mapping[str, Any]) -> bool:
         """Whether the stage is complete, undamaged and made from `inputs`."""
         found = self.provenance() or {}
@@ -102,8 +96,6 @@ class StageFolder:
         """Results that are missing or have another checksum."""
         paths = {self.path / name: checksum for name, checksum in provenance["results"].items()}
         return [path.name for path, x in paths.items() if not path.exists() or sha256(path) != x]
-
-    # ---- writing ----
 
     def begin(self, inputs: dict[str, Any], settings_ini: str) -> str:
         """Prepare the folder; returns ``resume``, or ``new`` with the changes.
@@ -145,8 +137,6 @@ class StageFolder:
 
     def _write_provenance(self, provenance: dict[str, Any]) -> None:
         write_json(self.path / PROVENANCE, provenance | {"checksum": _checksum(provenance)})
-
-    # ---- reading by a later stage ----
 
     def require_begun(self) -> dict[str, Any]:
         """Provenance of a stage, finished or not; a RunError where there is no such stage."""
@@ -193,9 +183,6 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     return phrases
 
 
-# ---- provenance ---------------------------------------------------------------------------------
-
-
 def _checksum(provenance: Mapping[str, Any]) -> str:
     text = json.dumps([provenance.get(key) for key in VERIFIED], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -238,19 +225,14 @@ def load_run_settings(config: str | None, overrides: Sequence[str]) -> Settings:
     latest = max(begun, key=lambda stage: (stage.provenance() or {}).get("started", ""))
     stored = {
         name: text
-        for name, text in _stored(latest).items()
+        for name, text in stored_settings(latest).items()
         if NOT_STORED.isdisjoint([name, name.partition(".")[0]])
     }
     return load_found_settings(config, overrides, stored)
 
 
-def load_stage_settings(stage: StageFolder, overrides: Sequence[str] = ()) -> Settings:
-    """Settings of a finished stage, and words that replace single ones."""
-    return load_settings(None, overrides, _stored(stage))
-
-
-def _stored(stage: StageFolder) -> dict[str, str]:
-    """Stored texts of a stage; relative paths are looked up in the folder of its command too."""
+def stored_settings(stage: StageFolder) -> dict[str, str]:
+    """Settings of a stage as texts; relative paths are looked up in its command's folder too."""
 
     def exist(text: str) -> bool:
         return all(map(os.path.exists, find_paths(text)))

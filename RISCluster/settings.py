@@ -1,11 +1,9 @@
 """Settings: a dataclass for each section, read from config.ini and the command line.
 
-Only light modules are imported here, so that ``--help`` is fast.
-
 A key is added to its dataclass, with type and default, and to config.ini, where its comment ends
 with what is allowed, which `Key.value` follows: words (``auto | cpu``), a form (``a number from 0
 to 1``), or both (``none, or a number above 0``); with ``list of`` before it, several values with
-commas are a sweep.
+commas are a sweep. Only light modules are imported here, so that ``--help`` is fast.
 """
 
 import argparse
@@ -41,14 +39,12 @@ INVALIDATED = {
     "run.* data.* report.* build.archive": "nothing",
     "*": "result",
 }
-
 RENAMED = {  # keys of earlier versions
     "data.workers": "data.cpu_threads",
     "gmm.start": "gmm.init",
     "gmm.prior": "gmm.covariance_shrinkage",
     "gmm.stability": "gmm.n_resamples",
 }
-
 RECIPES = {  # of run.recipe; paper is Jenkins et al. 2021, where the defaults differ from it
     "none": "",
     "paper": "data.amplitude=linear data.standardize=no aec.latent_activation=relu "
@@ -56,7 +52,6 @@ RECIPES = {  # of run.recipe; paper is Jenkins et al. 2021, where the defaults d
     "gmm.init=kmeans gmm.covariance_shrinkage=0 dec.latent_scale=none dec.gamma=0.001 "
     "dec.labels=student dec.keep=refined",
 }
-
 PRESETS = {  # of [build], where the defaults, which are "ris", differ; sources in docs/commands.md
     "ris": "",
     "icequakes": "sampling_rate=auto bandpass=20-200 frequencies=20-200 sta=0.05 lta=2 on=6 off=3 "
@@ -68,7 +63,6 @@ PRESETS = {  # of [build], where the defaults, which are "ris", differ; sources 
     "volcano": "bandpass=1-10 frequencies=1-10 trigger=classic sta=0.7 lta=8 on=3 off=2 "
     "dead_time=10 length=10 segment=0.8 overlap=0.875",
 }
-
 
 # ---- values with a text form of their own -------------------------------------------------------
 
@@ -200,7 +194,6 @@ FORMS: dict[str, Callable[[str], Any]] = {
 LIMITS = {"from": operator.ge, "above": operator.gt, "to": operator.le, "below": operator.lt}
 YES_NO = configparser.ConfigParser.BOOLEAN_STATES
 
-
 # ---- keys ---------------------------------------------------------------------------------------
 
 
@@ -254,8 +247,7 @@ def _read_keys() -> dict[str, Key]:
 
 KEYS = _read_keys()  # by section.key
 
-
-# ---- sections: types and defaults of the keys ---------------------------------------------------
+# ---- sections: types and defaults of the keys, which config.ini describes ------------------------
 
 Auto = Literal["auto"]
 Ints, Floats = int | tuple[int, ...], float | tuple[float, ...]  # several are a sweep
@@ -263,8 +255,6 @@ Ints, Floats = int | tuple[int, ...], float | tuple[float, ...]  # several are a
 
 @dataclass(frozen=True)
 class RunSettings:
-    """[run]: output folder and device."""
-
     name: str = "demo"
     folder: str = "Outputs"
     seed: int = 2009
@@ -281,8 +271,6 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """[data]: the data set and the preparation of spectrograms."""
-
     file: str = "Data/demo.h5"
     layout: str = "auto"
     dataset: str = "auto"
@@ -304,8 +292,6 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class CubeSettings:
-    """[cube]: samples of a cube of (time, channel, frequency)."""
-
     window: int = 4
     stride: int = 4
     window_channels: int = 1
@@ -316,8 +302,6 @@ class CubeSettings:
 
 @dataclass(frozen=True)
 class AecSettings:
-    """[aec]: the autoencoder and its training."""
-
     n_features: Ints = 9
     latent_activation: str = "linear"
     n_components: Auto | int = "auto"
@@ -331,8 +315,6 @@ class AecSettings:
 
 @dataclass(frozen=True)
 class GmmSettings:
-    """[gmm]: Gaussian mixtures in the latent space."""
-
     n_clusters: Numbers = Numbers(range(2, 21))
     select: str = "bic"
     gap_reference: str = "uniform"
@@ -346,8 +328,6 @@ class GmmSettings:
 
 @dataclass(frozen=True)
 class DecSettings:
-    """[dec]: deep embedded clustering."""
-
     n_clusters: Auto | int | tuple[Auto | int, ...] = "auto"
     n_epochs: int = 400
     batch_size: Ints = 64
@@ -362,8 +342,6 @@ class DecSettings:
 
 @dataclass(frozen=True)
 class BuildSettings:
-    """[build]: python -m RISCluster build, a data set from waveforms."""
-
     preset: str = "ris"
     method: str = "detect"
     catalogue: str | None = None
@@ -402,8 +380,6 @@ class BuildSettings:
 
 @dataclass(frozen=True)
 class EventsSettings:
-    """[events]: python -m RISCluster associate, detections at several stations as one event."""
-
     associate: bool = True
     window: Auto | float = "auto"
     slowness: float = 0.5
@@ -417,8 +393,6 @@ class EventsSettings:
 
 @dataclass(frozen=True)
 class RecordsSettings:
-    """[records]: python -m RISCluster cube, a cube from DAS records or an array's waveforms."""
-
     dataset: str = "auto"
     order: str = "auto"
     sampling_rate: Auto | float = "auto"
@@ -438,8 +412,6 @@ class RecordsSettings:
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """[report]: additions to the report of a run."""
-
     environment: str | None = None
     stations: str | None = None
     interval: str = "auto"
@@ -631,12 +603,10 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help=text)
 
 
-def parse_stage(
-    description: str, words: Sequence[str] | None, program: str | None = None
-) -> argparse.Namespace:
-    """Arguments of a stage, `config` and `settings`; `program` is its name in ``--help``."""
+def parse_stage(description: str, words: Sequence[str] | None) -> argparse.Namespace:
+    """Arguments of the script of a stage, `config` and `settings`."""
     kind = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(program, description=description, formatter_class=kind)
+    parser = argparse.ArgumentParser(description=description, formatter_class=kind)
     add_config(parser)
     text = "settings that replace those of the file, as run.name=rutford aec.lr=1e-4"
     parser.add_argument("settings", nargs="*", metavar="section.key=value", help=text)
@@ -661,8 +631,8 @@ def stage_command(name: str, run_folder: Path, config: str | None = None, *words
 
 def first_command(file: str | Path, config: str | None = None) -> str:
     """Command that runs the first stage on a file, with the run named after it."""
-    run = Path(RunSettings.folder, run_name(file))
-    return stage_command("AEC", run, config, f"data.file={file}")
+    run_folder = Path(RunSettings.folder, run_name(file))
+    return stage_command("AEC", run_folder, config, f"data.file={file}")
 
 
 def run_name(file: str | Path) -> str:

@@ -28,7 +28,7 @@ from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import Preparation, Reader, SampleSet, load_set
 from RISCluster.data.synthetic import write_demo
 from RISCluster.distributed import Ranks
-from RISCluster.evaluation.mapping import mapped
+from RISCluster.evaluation.samples import mapped
 from RISCluster.io import open_rows
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.clustering import kl_divergence, target_distribution
@@ -119,10 +119,10 @@ class Bench:
         _, labels = self.latents()
 
         def work() -> None:
-            latents, sizes = open_rows(self.folder / "latent.npy"), np.ones(CLUSTERS, int)
+            latents, titles = open_rows(self.folder / "latent.npy"), [*map(str, range(CLUSTERS))]
             index = usable_sample(labels, MAX_TREE_SIZE, 0)
             points = mapped(latents[index], "tsne", 0)
-            latent.embedding(points, labels[index], sizes, "").savefig(self.folder / "e.png")
+            latent.embedding(points, labels[index], titles, "").savefig(self.folder / "e.png")
 
         return work
 

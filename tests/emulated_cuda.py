@@ -107,26 +107,21 @@ class EmulatedCuda:
         self.n_gpus, self.memory, self.current = n_gpus, memory, 0
         self.launches, self.waits = Counter(), Counter()
         self._storages: dict[int, int] = {}  # bytes by address of the storage
-        self._lock = threading.RLock()
 
     @property
     def allocated(self) -> int:
         """Bytes in use."""
-        return sum(self._storages.values())
+        return sum(list(self._storages.values()))  # threads change it
 
     def clear(self) -> None:
-        """Set the counts to zero."""
         self.launches.clear()
         self.waits.clear()
 
     def numbered(self, device) -> torch.device:
         """The device, ``cuda`` alone with the number of the current one."""
         device = torch.device(device)
-        if device.type == "cuda" and device.index is None:
-            return torch.device("cuda", self.current)
-        return device
-
-    # ---- one operation ----
+        is_current = device.type == "cuda" and device.index is None
+        return torch.device("cuda", self.current) if is_current else device
 
     def operation(self, function, args, kwargs):
         """Check and count an operation, and do it on the CPU."""
@@ -139,8 +134,9 @@ class EmulatedCuda:
         if remote and wanted == CPU:  # like a tensor that C++ takes for one of the CPU
             wanted = None
         name = function._schema.name.removeprefix("aten::")
-        self._check(name, tensors, args)
-        self._count(name, tensors, wanted, args, kwargs)
+        indices = [x for x in args[1] if x is not None] if name in INDEXING else []
+        self._check(name, tensors, indices, args)
+        self._count(name, tensors, indices, wanted or tensors[0].device, kwargs)
         content, named = tree_map(_content, (args, kwargs))
         made = function(*content, **named)
         if name == "copy_":
@@ -156,24 +152,29 @@ class EmulatedCuda:
         return tree_map(wrapped, made)
 
     def send(self, content: torch.Tensor, gpu: torch.device) -> GpuTensor:
-        """A CPU tensor as one of a GPU."""
+        """A CPU tensor as one of a GPU, whose memory it takes."""
         if gpu.index >= self.n_gpus:
             raise RuntimeError("CUDA error: invalid device ordinal")
-        self._allocate(content.untyped_storage())
+        storage = content.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self._storages:
+            if self.allocated + size > self.memory:
+                raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size} bytes")
+            self._storages[key] = size
+            weakref.finalize(storage, self._storages.pop, key, None)
         return GpuTensor(content, gpu)
 
     def move(self, tensor: GpuTensor, device: torch.device) -> torch.Tensor:
         """Copy to the CPU, or to another GPU."""
-        self._wait(f"copy to {device.type}")
+        self.waits[f"copy to {device.type}"] += 1
         content = tensor.content.clone()
         return content if device == CPU else self.send(content, device)
 
-    def _check(self, name, tensors, args):
+    def _check(self, name, tensors, indices, args):
         """Refuse operands on several devices where CUDA does."""
         if name in COPIES or len({x.device for x in tensors}) == 1:
             return
         if name in INDEXING:  # indices may be on the CPU
-            indices = [x for x in args[1] if x is not None]
             wrong = [x for x in indices if x.device not in (CPU, args[0].device)]
             rest = [x for x in args[2:] if isinstance(x, torch.Tensor) and x.dim()]
             wrong += [x for x in rest if x.device != args[0].device]
@@ -183,43 +184,19 @@ class EmulatedCuda:
         if wrong:
             raise RuntimeError(f"tensors on several devices: {name}")
 
-    def _count(self, name, tensors, wanted, args, kwargs):
-        with self._lock:
-            if name not in NO_KERNEL:
-                self.launches[name] += 1
-            if name in SYNCHRONOUS:
-                self._wait(name)
-            elif name in COPIES:
-                source, target = tensors[-1], wanted or tensors[0].device
-                is_queued = kwargs.get("non_blocking") and getattr(source, "pinned", False)
-                if source.device.type != target.type and not is_queued:
-                    self._wait(f"copy to {target.type}")
-            elif name in INDEXING:
-                indices = [x for x in args[1] if x is not None]
-                if any(x.device == CPU or x.dtype == torch.bool for x in indices):
-                    self._wait("index on the CPU, or mask")
-
-    def _wait(self, cause: str) -> None:
-        with self._lock:
-            self.waits[cause] += 1
-
-    def _allocate(self, storage) -> None:
-        with self._lock:
-            key, size = storage._cdata, storage.nbytes()
-            if key in self._storages:
-                return
-            if self.allocated + size > self.memory:
-                raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size} bytes")
-            self._storages[key] = size
-            weakref.finalize(storage, self._free, key)
-
-    def _free(self, key: int) -> None:
-        with self._lock:
-            self._storages.pop(key, None)
-
-    # ---- what PyTorch is made to believe ----
+    def _count(self, name, tensors, indices, target, kwargs):
+        self.launches[name] += name not in NO_KERNEL
+        if name in SYNCHRONOUS:
+            self.waits[name] += 1
+        elif name in COPIES:
+            is_queued = kwargs.get("non_blocking") and getattr(tensors[-1], "pinned", False)
+            if tensors[-1].device.type != target.type and not is_queued:
+                self.waits[f"copy to {target.type}"] += 1
+        elif any(x.device == CPU or x.dtype == torch.bool for x in indices):
+            self.waits["index on the CPU, or mask"] += 1
 
     def __enter__(self):
+        """Make PyTorch believe it."""
         EmulatedCuda.active, self._stack = self, ExitStack()
         before = torch._C._only_lift_cpu_tensors()  # torch.tensor(..., device="cuda")
         torch._C._set_only_lift_cpu_tensors(True)
@@ -230,36 +207,29 @@ class EmulatedCuda:
             with _Mode():
                 run(thread)
 
-        def set_device(device):
-            self.current = self.numbered(device).index
-
         def pin_memory(tensor):
             pinned = tensor.clone()
             pinned.pinned = True
             return pinned
 
-        def autocast_of_cpu(kind, *args, **kwargs):
-            return autocast("cpu", *args, **kwargs)
-
-        for owner, names in {
-            torch.cuda: {
-                "_lazy_init": lambda: None,
-                "is_available": lambda: True,
-                "device_count": lambda: self.n_gpus,
-                "set_device": set_device,
-                "get_device_name": lambda device=None: "emulated GPU",
-                "mem_get_info": lambda device=None: (self.memory - self.allocated, self.memory),
-                "is_bf16_supported": lambda including_emulation=True: True,
-            },
-            torch.Tensor: {
-                "pin_memory": pin_memory,
-            },
-            # Views of a `GpuTensor` can't be made in inference mode.
-            torch: {"autocast": autocast_of_cpu, "inference_mode": torch.no_grad},
-            threading.Thread: {"run": run_with_mode},
-        }.items():
-            for name, value in names.items():
-                self._stack.enter_context(mock.patch.object(owner, name, value))
+        for owner, name, value in (
+            (torch.cuda, "_lazy_init", lambda: None),
+            (torch.cuda, "is_available", lambda: True),
+            (torch.cuda, "device_count", lambda: self.n_gpus),
+            (torch.cuda, "set_device", lambda x: setattr(self, "current", self.numbered(x).index)),
+            (torch.cuda, "get_device_name", lambda device=None: "emulated GPU"),
+            (
+                torch.cuda,
+                "mem_get_info",
+                lambda _=None: (self.memory - self.allocated, self.memory),
+            ),
+            (torch.cuda, "is_bf16_supported", lambda including_emulation=True: True),
+            (torch.Tensor, "pin_memory", pin_memory),
+            (torch, "autocast", lambda kind, *args, **kwargs: autocast("cpu", *args, **kwargs)),
+            (torch, "inference_mode", torch.no_grad),  # in which a `GpuTensor` can't have views
+            (threading.Thread, "run", run_with_mode),
+        ):
+            self._stack.enter_context(mock.patch.object(owner, name, value))
         self._stack.enter_context(_Mode())
         return self
 

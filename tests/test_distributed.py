@@ -11,30 +11,18 @@ from tests.processes import on_ranks
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(("n", "world"), [(0, 3), (1, 3), (10, 1), (10, 3), (12, 4)])
-def test_local_rows_and_shards_have_every_row_once(n, world):
-    ranks = [Ranks(rank, world, CPU) for rank in range(world)]
-    rows = [r.local_rows(torch.arange(n)).tolist() for r in ranks]
-    assert rows == [list(range(rank, n, world)) for rank in range(world)]
-    ends = [0, *(r.shard(n)[1] for r in ranks)]
-    assert [r.shard(n) for r in ranks] == list(zip(ends, ends[1:], strict=False))
-    assert ends[-1] == n
-
-
-def _raise(error):
-    raise error
-
-
 def _communicate(ranks):
     r, last = ranks.rank, ranks.world - 1
     double = torch.tensor([r + 1.0, 1e-12], dtype=torch.float64)
+
+    def fail(error, at):
+        if r == at:
+            raise error
+
     caught = []
-    for work in (  # errors of one rank, and of the last
-        lambda: _raise(DataError("bad")) if r == 1 else 0,
-        lambda: _raise(Stopped("enough", 15)) if r == last else 0,
-    ):
+    for error, at in ((DataError("bad"), 1), (Stopped("enough", 15), last)):
         try:
-            ranks.gather_results(work)
+            ranks.gather_results(lambda error=error, at=at: fail(error, at))
         except RISClusterError as error:
             caught.append((type(error), str(error), error.exit_code))
     return {
@@ -49,14 +37,12 @@ def _communicate(ranks):
 
 def _gradients(ranks):
     """Gradients of a linear layer's summed output; the third rank has no rows."""
-    x = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     layer = torch.nn.Linear(2, 1)
     layer.frozen = torch.nn.Parameter(torch.ones(1), requires_grad=False)
-    if len(rows := ranks.local_rows(x)):
+    if len(rows := ranks.local_rows(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))):
         layer(rows).sum().backward()
     ranks.sum_gradients(layer.parameters())
-    gradients = [parameter.grad for parameter in layer.parameters()]
-    return [None if gradient is None else gradient.tolist() for gradient in gradients]
+    return [None if x.grad is None else x.grad.tolist() for x in layer.parameters()]
 
 
 @pytest.mark.parametrize("world", [1, 3])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from RISCluster.__main__ import main
-from RISCluster.commands.arguments import COMMANDS
+from RISCluster.commands.arguments import make_parsers
 from RISCluster.settings import KEYS, SECTIONS
 from tests.conftest import ROOT
 
@@ -84,34 +84,22 @@ def test_options_and_settings_that_are_named_exist(page):
             assert not option or re.search(rf"{option[0]}\b", help_text), f"{program} {word}"
     named = re.findall(r"\b([a-z]+\.[a-z]\w*)=", text)
     named += re.findall(rf"`((?:{'|'.join(SECTIONS)})\.[a-z]\w*)`", text)
-    others = {name for name in named if not re.match(r"section\.|\w+\.html", name)}
-    assert others <= KEYS.keys()
+    assert {name for name in named if not re.match(r"section\.|\w+\.html", name)} <= KEYS.keys()
 
 
-def test_every_command_and_page_is_in_the_documentation():
-    assert not [name for name in COMMANDS if f"`{name}`" not in text_of("docs/commands.md")]
+def test_commands_pages_versions_and_dependencies_are_named():
+    documented, commands = text_of("docs/commands.md"), make_parsers()[1]
+    assert not [name for name in commands if f"`{name}`" not in documented]
     linked = [Path(x.partition("#")[0]).name for x in LINK.findall(text_of("README.md"))]
     assert not [page for page in PAGES if page.name not in ("README.md", *linked)]
-
-
-def test_the_readme_has_the_commands_of_the_gate_and_of_a_run():
-    first_screen, gate = text_of("README.md").split("\n## ")[0], text_of(".ci/run")
-    command = gate.splitlines()[-1]
-    assert command.endswith("python -m pytest -n 2 --dist worksteal")
-    assert command in first_screen
-    command = next(line for line in first_screen.splitlines() if "DEC_train.py" in line)
-    assert re.findall(r"\w+\.py", command) == [*SCRIPTS]
-
-
-def test_versions_without_git_are_the_same():
+    gate = text_of(".ci/run").splitlines()[-1]  # its first screen has it
+    assert gate.endswith("-n 2 --dist worksteal")
+    assert gate in text_of("README.md").split("\n## ")[0]
     version = PROJECT["tool"]["setuptools_scm"]["fallback_version"]
     assert f'__version__ = "{version}"' in text_of("RISCluster/__init__.py")
     assert re.search(rf"^version: {version}$", text_of("CITATION.cff"), re.M)
     assert f"\n## {version} - " in text_of("CHANGELOG.md")
-
-
-@pytest.mark.parametrize(("file", "torch"), [("CPU", "pytorch-cpu"), ("CUDA", "pytorch-gpu")])
-def test_conda_files_have_every_dependency(file, torch):
-    names = {requirement.split(">=")[0] for requirement in PROJECT["project"]["dependencies"]}
-    names = names - {"torch", "matplotlib"} | {torch, "matplotlib-base", "obspy", "zarr"}
-    assert names <= set(re.findall(r"- ([\w-]+)>=", text_of(f"RISCluster_{file}.yml")))
+    for file, torch in (("CPU", "pytorch-cpu"), ("CUDA", "pytorch-gpu")):
+        names = {requirement.split(">=")[0] for requirement in PROJECT["project"]["dependencies"]}
+        names = names - {"torch", "matplotlib"} | {torch, "matplotlib-base", "obspy", "zarr"}
+        assert names <= set(re.findall(r"- ([\w-]+)>=", text_of(f"RISCluster_{file}.yml")))

@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from RISCluster import distributed
-from RISCluster.data import loading
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import Preparation, Reader, SampleSet, load_set
 from RISCluster.distributed import Ranks
-from RISCluster.errors import SettingsError, Stopped
+from RISCluster.errors import Stopped
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.models.features import FixedFeatureSizes
 from RISCluster.runtime import StopRequest
@@ -27,12 +26,14 @@ from RISCluster.training.pretrain import pretrain, with_defaults
 from RISCluster.training.refine import refine
 from tests.conftest import blobs, quick_settings, write_samples
 from tests.emulated_cuda import EmulatedCuda
+from tests.training.test_training import StopAfter
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+ALONE = Ranks(0, 1, GPU)
 N, FIXED = 60, FixedFeatureSizes(2, 2)
-FAST = ("gmm.init=kmeans", "gmm.n_resamples=none", "gmm.n_clusters=3", "aec.n_components=2")
 # Adam turns rounding of gradients near zero into steps of up to the learning rate.
-FAST += ("aec.lr=0.0005",)
+FAST = "gmm.init=kmeans gmm.n_resamples=none gmm.n_clusters=3 aec.n_components=2 aec.lr=0.0005"
+PREPARATION = Preparation("sqrt", "vec_norm", torch.full((16, 20), 0.1), 2.0)
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def data(tmp_path_factory):
 class Trial:
     """Training of a small network, 4 steps an epoch."""
 
-    def __init__(self, folder, kind, device=GPU, precision="fp32", ranks=None):
+    def __init__(self, folder, kind, device=GPU, precision="fp32", world=1, stop=None):
         x = torch.from_numpy(blobs(N)[0]).unsqueeze(1)
         x = (x - x.mean()) / x.std()
         self.kind, model = kind, AEC(NetworkShape(16, 20, 3, "linear", FIXED))
@@ -66,8 +67,8 @@ class Trial:
         words = ["aec.n_epochs=3", "aec.batch_size=16", "dec.n_epochs=3", "dec.batch_size=16"]
         self.settings = load_settings(None, [*words, "dec.tol=0", "dec.updates_per_epoch=1"])
         folder.mkdir(exist_ok=True)
-        ranks = ranks or Ranks(0, 1, device)
-        self.context = Context(folder, ranks, StopRequest(), 1, precision)
+        ranks = Ranks(0, world, device)
+        self.context = Context(folder, ranks, stop or StopRequest(), 1, precision)
 
     def run(self):
         """The network after training."""
@@ -79,33 +80,19 @@ class Trial:
         return {name: value.cpu() for name, value in self.model.state_dict().items()}
 
 
-@pytest.fixture
-def after_steps(monkeypatch):
-    """A function that has another called after every step of a training."""
-    step = Training.optimizer_step
-
-    def install(work):
-        def stepped(training, *words):
-            step(training, *words)
-            work(training)
-
-        monkeypatch.setattr(Training, "optimizer_step", stepped)
-
-    return install
-
-
 # ---- training -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("kind", "most"), [("aec", 66), ("dec", 111)])
-def test_steps_wait_for_nothing_and_launch_little(tmp_path, gpu, after_steps, kind, most):
-    seen = []
+def test_steps_wait_for_nothing_and_launch_little(tmp_path, gpu, monkeypatch, kind, most):
+    seen, step = [], Training.optimizer_step
 
-    def record(training):
+    def record(training, *words):
+        step(training, *words)
         seen.append((training.step, dict(gpu.waits), sum(gpu.launches.values())))
         gpu.clear()
 
-    after_steps(record)
+    monkeypatch.setattr(Training, "optimizer_step", record)
     Trial(tmp_path / "r", kind).run()
     assert seen[0][1]  # the loss of the first step of an epoch is read
     within = [(waits, launches) for step, waits, launches in seen if step > 1]
@@ -116,22 +103,18 @@ def test_steps_wait_for_nothing_and_launch_little(tmp_path, gpu, after_steps, ki
 
 @pytest.mark.parametrize("kind", ["aec", "dec"])
 @pytest.mark.parametrize(("first", "then"), [(GPU, GPU), (GPU, CPU), (CPU, GPU)])
-def test_resume_on_any_device(tmp_path, gpu, after_steps, kind, first, then):
+def test_resume_on_any_device(tmp_path, gpu, kind, first, then):
     whole = Trial(tmp_path / "whole", kind).run()
-    cut = Trial(tmp_path / "cut", kind, first)
-    after_steps(
-        lambda training: setattr(cut.context.stop, "signal_number", 15 * (training.step == 2))
-    )
     with pytest.raises(Stopped):
-        cut.run()
+        Trial(tmp_path / "cut", kind, first, stop=StopAfter(2)).run()
     found = Trial(tmp_path / "cut", kind, then).run()
     tolerance = 0 if first == then else 1e-3  # CPUs have a convolution of their own
     for name, value in whole.items():
         torch.testing.assert_close(found[name], value, msg=name, rtol=tolerance, atol=tolerance)
 
 
-def test_mixed_precision_leaves_soft_assignments_exact(tmp_path, gpu, after_steps, monkeypatch):
-    trial, seen = Trial(tmp_path / "r", "dec", precision="bf16"), []
+def test_mixed_precision_leaves_soft_assignments_exact(tmp_path, gpu, monkeypatch):
+    trial, seen = Trial(tmp_path / "r", "dec", precision="bf16", stop=StopAfter(0)), []
     fixed, forward = trial.model.encoder.fixed(trial.samples.x).cpu(), ClusteringLayer.forward
     trial.fixed = None  # computed in the step
 
@@ -142,7 +125,6 @@ def test_mixed_precision_leaves_soft_assignments_exact(tmp_path, gpu, after_step
         return q
 
     monkeypatch.setattr(ClusteringLayer, "forward", record)
-    after_steps(lambda training: setattr(trial.context.stop, "signal_number", 15))
     with pytest.raises(Stopped):  # bf16 gradients of CPUs can be NaN
         trial.run()
     assert seen
@@ -163,7 +145,7 @@ def test_collectives_get_tensors_of_the_gpu(tmp_path, gpu, monkeypatch, kind):
     dist = distributed.dist
     monkeypatch.setattr(dist, "all_reduce", lambda tensor: devices.append(tensor.device))
     monkeypatch.setattr(dist, "all_gather_object", all_gather_object)
-    trial = Trial(tmp_path / "r", kind, ranks=Ranks(0, 2, GPU))
+    trial = Trial(tmp_path / "r", kind, world=2)
     latents = trial.model.encoder(trial.samples.x).detach() if kind == "dec" else None
     monkeypatch.setattr("RISCluster.training.refine.encode", lambda *_: latents)
     trial.run()
@@ -183,100 +165,70 @@ def test_out_of_memory_in_a_collective_is_no_lost_process(monkeypatch):
 def test_encoding_waits_once(tmp_path, gpu):
     trial = Trial(tmp_path / "r", "aec")
     gpu.clear()
-    z = encode(trial.model.encoder, trial.samples, trial.context.ranks, trial.fixed)
+    z = encode(trial.model.encoder, trial.samples, ALONE, trial.fixed)
     assert (z.device, tuple(z.shape)) == (GPU, (N, 7))
     assert sum(gpu.waits.values()) == 1, gpu.waits
 
 
-@pytest.mark.parametrize(("n", "batch_size"), [(300, 16), (40_000, 256), (110_000, 1024)])
-def test_batches_are_larger_on_a_gpu(n, batch_size):
+def test_batches_are_larger_on_a_gpu():
     given = load_settings(None, ["aec.schedule=onecycle"]).aec
-    settings = with_defaults(given, n, GPU)
-    assert settings.batch_size == batch_size
-    assert with_defaults(given, n, CPU).batch_size == min(batch_size, 64)
-    assert settings.lr == pytest.approx(0.004 * (batch_size / 64) ** 0.5)
+    for n, batch_size in ((300, 16), (40_000, 256), (110_000, 1024)):
+        settings = with_defaults(given, n, GPU)
+        assert settings.batch_size == batch_size
+        assert settings.lr == pytest.approx(0.004 * (batch_size / 64) ** 0.5)
+        assert with_defaults(given, n, CPU).batch_size == min(batch_size, 64)
 
 
 # ---- samples ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", ["device", "ram", "disk"])
-def test_batches_are_on_the_gpu(data, gpu, mode):
-    ranks, mean = Ranks(0, 1, GPU), torch.full((16, 20), 0.1)
+@pytest.mark.parametrize(("mode", "most"), [("device", 1), ("ram", 0), ("disk", 7)])
+def test_batches_are_on_the_gpu(data, gpu, mode, most):
     with open_spectrograms(data) as file:
-        reader = Reader(file, Preparation("sqrt", "vec_norm", mean, 2.0), GPU)
-        samples, unusable = load_set(reader, np.arange(96), mode, ranks)
+        samples, unusable = load_set(Reader(file, PREPARATION, GPU), np.arange(96), mode, ALONE)
         assert unusable.tolist() == [5]
-        for batches in (samples.epoch(0, 0, 16, ranks), samples.in_order(0, 95, 16)):
+        for batches in (samples.epoch(0, 0, 16, ALONE), samples.in_order(0, 95, 16)):
             gpu.clear()
             parts = list(batches)
             assert {x.device for part in parts for x in part} == {GPU}
             assert sum(len(positions) for positions, _ in parts) == 95
-            most = {"device": 1, "ram": 0, "disk": 7}[mode]  # the order, once an epoch
-            assert sum(gpu.waits.values()) <= most, gpu.waits
-
-
-@pytest.mark.parametrize("room", [0.5, 1.02])  # for half of the set; for no more than the set
-def test_full_gpu_falls_back_to_memory(tmp_path, gpu, monkeypatch, room):
-    path, choose = write_samples(tmp_path / "s.h5", blobs(2000)[0]), loading.choose_loadmode
-
-    def optimistic(setting, n_bytes, device):  # other processes take what was free
-        return "device" if device == GPU else choose(setting, n_bytes, device)
-
-    monkeypatch.setattr(loading, "choose_loadmode", optimistic)
-    with open_spectrograms(path) as file:
-        reader = Reader(file, Preparation("sqrt", "vec_norm"), GPU)
-        gpu.memory = room * 2000 * 4 * 16 * 20
-        samples, _ = load_set(reader, np.arange(2000), "auto", Ranks(0, 1, GPU))
-        assert (samples.x.device, len(samples)) == (CPU, 2000)
-        del samples
-    assert gpu.allocated == 0
-
-
-def test_processes_share_no_gpu(monkeypatch):
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    with (
-        pytest.raises(SettingsError, match="cuda:1: 2 processes need a GPU each"),
-        distributed.start_ranks("cuda:1"),
-    ):
-        pass
+            assert sum(gpu.waits.values()) <= most, gpu.waits  # for the order, once an epoch
 
 
 # ---- runs ---------------------------------------------------------------------------------------
 
 
-def results(folder):
-    """Weights, latents and labels."""
-    found = {stage: torch.load(folder / stage / "model.pt")["state"] for stage in ("AEC", "DEC")}
-    for name in ("GMM", "DEC"):
-        latents = torch.from_numpy(np.load(folder / name / "latent.npy")).nan_to_num()
-        labels = torch.tensor(pandas.read_csv(folder / name / "labels.csv").label)
-        found |= {f"{name} latents": latents, f"{name} labels": labels}
+def results(data, folder, *words):
+    """Weights, latents and labels of the three stages."""
+    settings, found = quick_settings(folder, f"data.file={data}", *FAST.split(), *words), {}
+    for stage in (run_aec, run_gmm, run_dec):
+        stage(settings)
+    for stage in ("AEC", "GMM", "DEC"):
+        path = settings.run_folder / stage
+        if stage != "GMM":
+            found[stage] = torch.load(path / "model.pt")["state"]
+        if stage != "AEC":
+            found[f"{stage} latents"] = torch.from_numpy(np.load(path / "latent.npy")).nan_to_num()
+            found[f"{stage} labels"] = torch.tensor(pandas.read_csv(path / "labels.csv").label)
     return found
 
 
 @pytest.fixture(scope="module")
 def on_cpu(data, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("cpu")
-    settings = quick_settings(folder, f"data.file={data}", *FAST)
-    for stage in (run_aec, run_gmm, run_dec):
-        stage(settings)
-    return results(settings.run_folder)
+    return results(data, tmp_path_factory.mktemp("cpu"))
 
 
 @pytest.mark.parametrize("mode", ["device", "disk"])
 def test_run_equals_that_of_the_cpu(data, tmp_path, on_cpu, gpu, mode):
-    words = (f"data.file={data}", f"data.loadmode={mode}", "run.device=cuda", *FAST)
-    settings = quick_settings(tmp_path, *words)
-    for stage in (run_aec, run_gmm, run_dec):
-        stage(settings)
-    torch.testing.assert_close(results(settings.run_folder), on_cpu, rtol=1e-2, atol=1e-3)
+    found = results(data, tmp_path, f"data.loadmode={mode}", "run.device=cuda")
+    torch.testing.assert_close(found, on_cpu, rtol=1e-2, atol=1e-3)
+    folder = tmp_path / "Outputs/test"
     for stage in ("GMM", "DEC"):
         new = tmp_path / f"{stage}.csv"
-        with open_predictor(settings.run_folder, stage, ["run.device=cuda"]) as run:
+        with open_predictor(folder, stage, ["run.device=cuda"]) as run:
             predict(run, data, new, False)
         assert len(new.read_text().splitlines()) == 97
-    assert '"gpu": "emulated GPU"' in (settings.run_folder / "DEC/provenance.json").read_text()
-    shutil.rmtree(settings.run_folder)
+    assert '"gpu": "emulated GPU"' in (folder / "DEC/provenance.json").read_text()
+    shutil.rmtree(folder)
     del run
     assert gpu.allocated < 10_000

@@ -10,7 +10,7 @@ import torch
 
 from RISCluster import io as files
 from RISCluster.errors import CheckpointError, MissingPackage, RunError
-from RISCluster.io import locked, need, new_file
+from RISCluster.io import locked, new_file
 from RISCluster.runtime import count
 from tests.conftest import ROOT
 
@@ -56,7 +56,6 @@ def test_json_has_no_nan_and_rows_are_written_in_any_order(tmp_path, monkeypatch
     with files.new_rows(tmp_path / "a.npy", LATENTS.shape) as out:
         out[20:] = LATENTS[20:]
         out[:20] = LATENTS[:20]
-        assert not (tmp_path / "a.npy").exists()
     blocks = list(files.row_blocks(files.open_rows(tmp_path / "a.npy")))
     assert [start for start, _ in blocks] == list(range(0, 60, 7))
     np.testing.assert_array_equal(np.concatenate([rows for _, rows in blocks]), LATENTS)
@@ -75,7 +74,7 @@ with new_file(Path(sys.argv[1])) as partial:
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_file_that_another_process_writes_is_refused_until_it_has_ended(tmp_path, killed):
-    path, lock = tmp_path / "a.csv", tmp_path / ".a.csv.lock"
+    path = tmp_path / "a.csv"
     command, pipes = [sys.executable, "-c", HOLD, str(path)], dict.fromkeys(("stdin", "stdout"), -1)
     with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
         assert process.stdout.readline() == "held\n"
@@ -86,27 +85,29 @@ def test_a_file_that_another_process_writes_is_refused_until_it_has_ended(tmp_pa
         if killed:
             process.kill()
     assert path.exists() != killed
-    with locked(lock, path), pytest.raises(RunError, match="in use"), locked(lock, path):
+    with locked(path), pytest.raises(RunError, match="in use"), locked(path):
         pass
     files.write_text(path, "new")
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("name", ["model.pt", "fits.npz"])
-def test_cut_and_changed_files_are_refused(tmp_path, name):
-    path, n_refused = tmp_path / name, 0
-    if name == "model.pt":
+def read_model(path):
+    return str(files.load_checkpoint(path, "AEC model"))
+
+
+def read_fits(path):
+    return files.read_npz(path)["means"].tolist()
+
+
+@pytest.mark.parametrize("read", [read_model, read_fits])
+def test_cut_and_changed_files_are_refused(tmp_path, read):
+    path, n_refused = tmp_path / "file", 0
+    if read is read_model:
         model = {"w": torch.rand(40, 9), "b": torch.arange(9.0)}
         files.save_checkpoint(path, "AEC model", model)
     else:
         files.write_npz(path, means=LATENTS[:3])
-
-    def read():
-        if name == "model.pt":
-            return str(files.load_checkpoint(path, "AEC model"))
-        return files.read_npz(path)["means"].tolist()
-
-    content, before = path.read_bytes(), read()
+    content, before = path.read_bytes(), read(path)
     changes = [content[: len(content) * part // 8] for part in range(8)]
     for bit in np.random.default_rng(20210610).choice(8 * len(content), 30, replace=False).tolist():
         changed = bytearray(content)
@@ -115,7 +116,7 @@ def test_cut_and_changed_files_are_refused(tmp_path, name):
     for changed in changes:
         path.write_bytes(changed)
         try:
-            assert read() == before, "read differently than written"
+            assert read(path) == before, "read differently than written"
         except CheckpointError:
             n_refused += 1
     assert n_refused > 8 + 15  # dates in archives have no checksum
@@ -154,13 +155,10 @@ def test_nothing_is_executed(tmp_path):
     assert harm.path.exists()  # it would have worked
 
 
-def test_a_missing_package_is_named_as_it_is_installed(monkeypatch):
+def test_missing_packages_and_numbers_with_their_noun(monkeypatch):
     for package, name in (("umap", "umap-learn"), ("zarr", "zarr")):
         monkeypatch.setitem(sys.modules, package, None)
         with pytest.raises(MissingPackage, match=f"pip install {name}$"):
-            need(package)
-
-
-def test_numbers_with_their_noun():
+            files.need(package)
     assert [count(n, "trace") for n in (0, 1, 1200)] == ["0 traces", "1 trace", "1,200 traces"]
     assert count(2, "window at a gap", "windows at gaps") == "2 windows at gaps"

@@ -1,9 +1,9 @@
 """Order of the package: a module imports only from what stands before its own folder."""
 
 import ast
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from tests.conftest import ROOT
+
 PACKAGE = ROOT / "RISCluster"
 ORDER = (
     "data", "models", "training", "clustering", "waveforms", "fibre", "runs", "evaluation",
@@ -11,30 +11,19 @@ ORDER = (
 )  # fmt: skip
 
 
-def rooms_of(path: Path) -> set[str]:
-    """Folders of the package from which a module imports, also inside functions."""
-    here = path.relative_to(PACKAGE).parts[:-1]
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.ImportFrom) or not node.level:
-            continue
-        base = here[: len(here) - node.level + 1]
-        parts = (*base, *(node.module or "").split("."))
-        names = [parts[0]] if parts[0] else [alias.name for alias in node.names]
-        found |= set(names) & set(ORDER)
-    return found
-
-
 def test_modules_import_only_what_stands_before_them():
     wrong = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE).parts
-        place = ORDER.index(parts[0]) if len(parts) > 1 else -1
-        if path.name == "__main__.py":
-            continue
-        wrong += [
-            f"{path.relative_to(PACKAGE)} imports {room}"
-            for room in sorted(rooms_of(path))
-            if ORDER.index(room) > place
-        ]
+    for path in sorted(set(PACKAGE.rglob("*.py")) - {PACKAGE / "__main__.py"}):
+        *here, _ = path.relative_to(PACKAGE).parts
+        place = ORDER.index(here[0]) if here else -1
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not node.level:
+                continue
+            parts = (*here[: len(here) - node.level + 1], *(node.module or "").split("."))
+            names = [parts[0]] if parts[0] else [alias.name for alias in node.names]
+            wrong += [
+                f"{path.relative_to(PACKAGE)} imports {room}"
+                for room in names
+                if room in ORDER and ORDER.index(room) > place
+            ]
     assert not wrong

@@ -24,13 +24,13 @@ def write_part(task, path: Path):
 
 def at_two(task, path: Path):
     """A job of which task 2 does what the file beside the parts says."""
-    what = path.parent.with_name("what").read_text()
-    if task == 2 and what == "stop":
+    what = path.parent.with_name("what").read_text() if task == 2 else ""
+    if what == "stop":
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.05)
-    if task == 2 and what == "fail":
+    if what == "fail":
         raise DataError("two is not allowed")
-    if task == 2 and what == "die":
+    if what == "die":
         os._exit(9)
     return write_part(task, path)
 
@@ -40,8 +40,8 @@ def remove_all(task, path: Path):
     raise DataError("removed")
 
 
-def jobs(n=5, inputs="a"):
-    return [Job(f"part{number}", number, [inputs, number]) for number in range(n)]
+def jobs(n=5):
+    return [Job(f"part{number}", number, ["a", number]) for number in range(n)]
 
 
 def done(parts):
@@ -67,20 +67,22 @@ def test_every_job_is_done_once(parts, workers, caplog):
     assert caplog.messages == ["line of 3"]
     run(parts, todo=jobs(7))
     assert done(parts) == list("0123456")
-    parts.remove()
-    assert not parts.folder.exists()
 
 
-def test_missing_and_other_parts_are_made_again(parts):
+def test_missing_and_other_parts_are_made_again_and_begun_ones_last(parts):
     run(parts, todo=jobs(7))
     parts.path(jobs()[0]).unlink()
     marker = parts.path(jobs()[2])
     marker.with_name(f"{marker.name}.json").unlink()
     changed = [*jobs(6), Job("part6", 6, ["b", 6])]  # the part of other inputs has another name
+    begun = parts.path(jobs()[0])
+    begun.with_name(f"{begun.name}.begun").touch()  # of another process
     run(parts, todo=changed)
-    assert done(parts) == sorted("0123456" + "026")
+    assert (parts.folder / "log").read_text().split() == list("0123456" + "260")
     assert [parts.summary(job)["value"] for job in changed] == list(range(7))
-    assert not list(parts.folder.glob(".*"))
+    assert not list(parts.folder.glob(".*")) + list(parts.folder.glob("*.begun"))
+    parts.remove()
+    assert not parts.folder.exists()
 
 
 @pytest.mark.parametrize(
@@ -102,14 +104,6 @@ def test_an_error_of_a_job_is_raised_and_the_next_run_resumes(parts, what, worke
     assert set(done(parts)) == set("01234")
 
 
-def test_a_part_that_another_process_has_begun_comes_last(parts):
-    parts.folder.mkdir()
-    parts.path(jobs()[1]).with_name(f"{parts.path(jobs()[1]).name}.begun").touch()
-    run(parts)
-    assert (parts.folder / "log").read_text().split() == list("02341")
-    assert not list(parts.folder.glob("*.begun"))
-
-
 def share(folder):
     run(Parts(folder / "out.h5"), todo=jobs(40))
 
@@ -127,17 +121,11 @@ def test_two_processes_share_the_parts_of_one_target(parts):
     assert len(done(parts)) <= 41  # the last may be made twice
 
 
-def test_a_target_that_another_process_has_completed(parts):
-    assert not run(parts, remove_all)
-
-
-def test_a_cluster_needs_an_address(parts):
+def test_a_completed_target_a_cluster_without_address_and_numbers_of_workers(parts, monkeypatch):
+    assert not run(parts, remove_all)  # another process has completed the target
     settings = load_settings(None, ["run.backend=dask"]).run
     with pytest.raises(SettingsError, match="dask needs run.scheduler, as tcp://host:8786"):
         run(Parts(parts.target, settings))
-
-
-def test_workers_are_as_many_as_there_is_work_for(monkeypatch):
     monkeypatch.setattr(parallel, "cpu_count", lambda: 4)
     chosen = [parallel.workers_for(parallel.AUTO, n) for n in (0, 1, 8, 16, 31, 32, 1000)]
     assert chosen == [1, 1, 1, 2, 3, 4, 4]

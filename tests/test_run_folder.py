@@ -6,11 +6,7 @@ from pathlib import Path
 import pytest
 
 from RISCluster.errors import CheckpointError, RunError, SettingsError
-from RISCluster.run_folder import (
-    StageFolder,
-    load_run_settings,
-    load_stage_settings,
-)
+from RISCluster.run_folder import StageFolder, load_run_settings
 from RISCluster.settings import first_command, run_name, stage_command
 
 
@@ -64,7 +60,7 @@ def test_results_of_other_settings_are_renamed_with_their_figures(stage):
     assert sorted(texts) == ["0.1", "0.2", "0.3"]
 
 
-def test_a_folder_of_another_program_or_process_or_that_cannot_be_made(tmp_path, stage):
+def test_a_folder_of_another_program_or_that_cannot_be_made(tmp_path, stage):
     stage.path.mkdir(parents=True)
     (stage.path / "thesis.txt").write_text("mine")
     assert stage.begin({}, "").startswith("new: the existing results are now in")
@@ -74,37 +70,25 @@ def test_a_folder_of_another_program_or_process_or_that_cannot_be_made(tmp_path,
     for name in ("x" * 300, "file/run"):
         with pytest.raises(RunError, match="can't be written: (File name too long|Not a dir)"):
             StageFolder(tmp_path / name, "AEC").begin({}, "")
-    refused = pytest.raises(RunError, match="run: in use by another process")
-    with stage.lock(), refused, stage.lock():
-        pass
 
 
-def test_reading_a_stage_that_is_missing_unfinished_or_changed(stage):
-    with pytest.raises(RunError, match="run python AEC_train.py run.name=run run.folder=.* first"):
-        stage.require_complete()
-    stage.begin({}, "")
-    with pytest.raises(RunError, match="unfinished"):
-        stage.require_complete()
-    finish(stage, {})
+def test_a_stage_that_is_missing_unfinished_changed_or_of_other_inputs(stage):
+    def refused(text, error=RunError, **inputs):
+        with pytest.raises(error, match=text):
+            stage.require_complete({f"aec.{key}": value for key, value in inputs.items()})
+
+    refused("run python AEC_train.py run.name=run run.folder=.* first")
+    stage.begin({"aec.lr": 0.1, "aec.initial": "abc"}, "")
+    refused("unfinished")
+    finish(stage, {"aec.lr": 0.1, "aec.initial": "abc"})
+    assert stage.require_complete({"aec.lr": 0.1})["status"] == "complete"
+    refused(r": aec.lr was 0.1, is 0.2; run .*another run.name$", lr=0.2)
+    refused("the AEC stage has other inputs: aec.initial changed; run", lr=0.1, initial="def")
     (stage.path / "model.pt").write_text("tampered")
-    with pytest.raises(CheckpointError, match="has changed since it was written"):
-        stage.require_complete()
+    refused("has changed since it was written", CheckpointError)
     for text in ("[]", "{}", '{"inputs": 1}', "\xff"):
         (stage.path / "provenance.json").write_text(text, encoding="latin-1")
-        with pytest.raises(CheckpointError, match="provenance.json: "):
-            stage.begin({}, "")
-
-
-def test_reading_a_stage_with_other_inputs_names_the_difference(stage):
-    stage.begin({"data": "abc", "aec.n_features": 9}, "")
-    stage.complete([], {})
-    stage.require_complete({"data": "abc", "aec.n_features": 9})
-    with pytest.raises(RunError, match=r": aec.n_features was 9, is 12; run .*another run.name$"):
-        stage.require_complete({"data": "abc", "aec.n_features": 12})
-    with pytest.raises(
-        RunError, match="the AEC stage has other inputs: the samples of data.file changed; run"
-    ):
-        stage.require_complete({"data": "def"})
+        refused("provenance.json: ", CheckpointError)
 
 
 # ---- stored settings ----------------------------------------------------------------------------
@@ -116,7 +100,7 @@ def begin(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     clock = iter(range(100))
     monkeypatch.setattr(
-        "RISCluster.run_folder.timestamp", lambda *_: f"2026-01-01T00:00:{next(clock):02}Z"
+        "RISCluster.run_folder.timestamp", lambda: f"2026-01-01T00:00:{next(clock):02}Z"
     )
 
     def begin(stage, *words):
@@ -164,8 +148,6 @@ def test_stored_settings_of_a_recipe_or_another_version_or_wrong_or_missing(begi
     settings = of_run("dec.gamma=1")
     assert (settings.data.file, settings.dec.gamma) == ("y.h5", 1)
     assert settings.gmm.covariance_shrinkage == 0
-    stage = StageFolder(tmp_path / "Outputs/x", "AEC")
-    assert load_stage_settings(stage, ["report.interval=day"]).report.interval == "day"
     path.write_text(text.replace("amplitude = linear", "amplitude = cubic"))
     with pytest.raises(SettingsError, match="settings stored with the run: .data. amplitude"):
         of_run()
@@ -186,21 +168,15 @@ def test_files_are_found_from_another_folder(begin, tmp_path, monkeypatch):
 # ---- commands in messages -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("program", "command"),
-    [
+def test_commands_are_complete_quoted_and_in_the_form_of_this_process(monkeypatch):
+    for program, command in (
         ("../code/AEC_train.py", "python ../code/GMM_centroids.py run.name=x"),
         ("/usr/bin/riscluster", "riscluster cluster run.name=x"),
         ("/a/RISCluster/__main__.py", "python -m RISCluster cluster run.name=x"),
         ("/usr/bin/pytest", "python GMM_centroids.py run.name=x"),
-    ],
-)
-def test_the_command_of_a_stage_is_in_the_form_of_this_process(monkeypatch, program, command):
-    monkeypatch.setattr("sys.argv", [program])
-    assert stage_command("GMM", Path("Outputs/x")) == command
-
-
-def test_commands_are_complete_and_quoted():
+    ):
+        monkeypatch.setattr("sys.argv", [program])
+        assert stage_command("GMM", Path("Outputs/x")) == command
     words = stage_command("DEC", Path("/other runs/a b"), "my settings.ini")
     given = ["--config", "my settings.ini", "run.name=a b", "run.folder=/other runs"]
     assert shlex.split(words) == ["python", "DEC_train.py", *given]

@@ -5,9 +5,8 @@ Letters: N samples, n onsets, S stations.
 
 import heapq
 import warnings
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -218,7 +217,11 @@ def clock_offsets(
 def _write(path: Path, found: np.ndarray, events: EventsSettings, may_replace: bool) -> None:
     attributes = {f"events.{key}": as_text(value) for key, value in vars(events).items()}
     is_zarr = path.is_dir()
-    with write_errors(path), _opened(path) as file:
+    with write_errors(path), ExitStack() as stack:
+        if is_zarr:
+            file = need("zarr").open_group(str(path), mode="r+")
+        else:
+            file = stack.enter_context(h5py.File(path, "r+"))
         if not may_replace and "events.window" not in file["event_id"].attrs:
             raise DataError(
                 f"{path}: has event ids of another source; give --overwrite to replace them"
@@ -235,9 +238,3 @@ def _write(path: Path, found: np.ndarray, events: EventsSettings, may_replace: b
     if len(frame) == len(found):
         with new_file(table) as partial:
             frame.assign(event_id=found).to_csv(partial, index=False, lineterminator="\n")
-
-
-def _opened(path: Path) -> Any:
-    if path.is_dir():
-        return nullcontext(need("zarr").open_group(str(path), mode="r+"))
-    return h5py.File(path, "r+")

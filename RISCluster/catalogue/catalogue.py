@@ -4,7 +4,6 @@ Letters: N samples, K clusters, S stations, G groups, B bins.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -35,18 +34,26 @@ GAP_MARKS = (-999.0, -9999.0, -99999.0, -999.9, 9999.0, 99999.0)  # in environme
 Span = tuple[np.datetime64, np.datetime64]
 
 
-@dataclass(frozen=True)
 class Catalogue:
-    """Labels with start times and stations of all samples."""
+    """Labels with start times and stations of all samples of a stage."""
 
-    table: pandas.DataFrame  # see `read_labels`
-    n_clusters: int
-    labels: np.ndarray  # (N,); -1 for unusable samples
-    starttime: np.ndarray  # (N,), datetime64[us]; NaT for unknown ones and for those of `far`
-    far: np.ndarray  # indices of labelled samples with a wrong clock, see `far_times`
-    stations: list[str]  # NET.STA in natural order; empty without trace ids
-    station: np.ndarray  # (N,), int64, position in `stations`; 0 without trace ids
-    event: np.ndarray  # (N,), int64, number of the event; -1 for none
+    def __init__(self, stage: FinishedStage):
+        self.table, self.n_clusters, n = stage.table, stage.n_clusters, len(stage.table)
+        self.labels = self.table["label"].to_numpy()  # (N,); -1 for unusable samples
+        times = np.full(n, NO_TIME)
+        if "starttime" in self.table:
+            times = self.table["starttime"].to_numpy(copy=True)
+        # Indices of labelled samples with a wrong clock; without a time, as they set no axis
+        self.far = np.flatnonzero(far_times(np.where(self.labels >= 0, times, NO_TIME)))
+        times[self.far] = NO_TIME
+        self.starttime = times  # (N,), datetime64[us]; NaT for unknown ones
+        # Names NET.STA in natural order, and position in them (N,); none and 0 without trace ids
+        self.stations, self.station = [], np.zeros(n, dtype=np.int64)
+        if "trace_id" in self.table and any(self.table["trace_id"].cat.categories):
+            self.stations, self.station = stations_of(self.table["trace_id"].array)
+        self.event = np.full(n, -1)  # (N,), number of the event; -1 for none
+        if "event_id" in self.table:
+            self.event = self.table["event_id"].to_numpy()
 
     @cached_property
     def spans(self) -> np.ndarray:
@@ -61,7 +68,6 @@ class Catalogue:
         known = self.spans[~np.isnat(self.spans[:, 0])]
         return (known[:, 0].min(), known[:, 1].max()) if len(known) else None
 
-    _clock = property(lambda self: pandas.DatetimeIndex(self.starttime))
     has_times = property(lambda self: self.span is not None)
     has_stations = property(lambda self: bool(self.stations))
     has_events = property(lambda self: len(self.events) > 0)
@@ -102,30 +108,15 @@ class Catalogue:
 
     def by_month(self) -> np.ndarray:
         """(12, K), January first."""
-        return self.count(self._clock.month.to_numpy() - 1, 12)
+        return self.count(pandas.DatetimeIndex(self.starttime).month.to_numpy() - 1, 12)
 
     def by_hour(self) -> np.ndarray:
         """(24, K), hours of the day in UTC."""
-        return self.count(self._clock.hour.to_numpy(), 24)
+        return self.count(pandas.DatetimeIndex(self.starttime).hour.to_numpy(), 24)
 
     def without_time(self) -> int:
         """Labelled samples whose start time is not known."""
         return int(((self.labels >= 0) & np.isnat(self.starttime)).sum()) - len(self.far)
-
-
-def catalogue_of(stage: FinishedStage) -> Catalogue:
-    """Catalogue of a stage that labels samples."""
-    table, labels = stage.table, stage.table["label"].to_numpy()
-    times = np.full(len(table), NO_TIME)
-    if "starttime" in table:
-        times = table["starttime"].to_numpy(copy=True)
-    far = np.flatnonzero(far_times(np.where(labels >= 0, times, NO_TIME)))
-    times[far] = NO_TIME  # so that no wrong clock sets an axis
-    stations, station = [], np.zeros(len(table), dtype=np.int64)
-    if "trace_id" in table and any(table["trace_id"].cat.categories):
-        stations, station = stations_of(table["trace_id"].array)
-    event = np.full(len(table), -1) if "event_id" not in table else table["event_id"].to_numpy()
-    return Catalogue(table, stage.n_clusters, labels, times, far, stations, station, event)
 
 
 def cluster_medians(file: SpectrogramFile, labels: np.ndarray, n_clusters: int) -> pandas.DataFrame:

@@ -21,7 +21,7 @@ from ..runs.run import FinishedRun
 from ..runtime import count, log
 from ..settings import Months
 from ..waveforms.read import import_obspy
-from .catalogue import Catalogue, catalogue_of, season_names
+from .catalogue import Catalogue, season_names
 
 BLOCK = 65536
 CHUNK = 16384
@@ -114,7 +114,7 @@ def export_of(
     names = run.names if found is run.final else {}
     seasons, name = run.settings.report.seasons, run.folder.resolve().name
     marks = None if found.corrections is None else found.corrections["mark"]
-    return Export(name, found.name, catalogue_of(found), names, seasons, chosen, run.file, marks)
+    return Export(name, found.name, Catalogue(found), names, seasons, chosen, run.file, marks)
 
 
 def write_csv(export: Export, path: Path) -> int:

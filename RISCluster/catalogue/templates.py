@@ -44,11 +44,11 @@ def write_templates(export: Export, folder: Path, align: str = "correlation") ->
     with Progress("Stacking", len(found)) as progress:
         for label, cluster in found.groupby("label"):
             stream, name = obspy.Stream(), f"cluster_{label}.mseed"
+            common = {"file": name, "label": label, "name": export.names.get(label, "")}
             for trace_id, members in cluster.groupby("trace_id"):
                 traces, row = _stack(export, members, seed_ids[trace_id], align)
                 stream.extend(traces)
-                rows.append({"file": name, "label": label, "name": export.names.get(label, ""),
-                             "trace_id": trace_id, **row})  # fmt: skip
+                rows.append({**common, "trace_id": trace_id, **row})
                 progress.add(len(members))
             with new_file(folder / name) as partial:
                 stream.write(str(partial), format="MSEED")

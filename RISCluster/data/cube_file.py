@@ -47,12 +47,12 @@ class CubeFile(SpectrogramFile):
     layout = "cube"
 
     def __init__(self, store: Storage, dataset: str, settings: CubeSettings):
-        group = dataset.rpartition("/")[0]
+        self.settings, group = settings, dataset.rpartition("/")[0]
         self._prefix = prefix = f"{group}/" if group else ""
         names = {axis: [prefix + name for name in NAMES[axis]] for axis in CUBE}
         super().__init__(store, dataset, CUBE, names)
         n_steps, n_channels, self.n_frequencies = self.stored.shape
-        across = settings.window_channels
+        self.settings, across = settings, settings.window_channels
         self.steps = steps = self._chosen("times", settings.times, n_steps, settings.window)
         channels = self._chosen("channels", settings.channels, n_channels, across)
         self._step, self._gap = (int(x[1] - x[0]) if len(x) > 1 else 1 for x in (steps, channels))

@@ -48,30 +48,14 @@ NEEDS = {
 }
 
 
-class Certainty(NamedTuple):
-    """Shares of the labels of a stage with a high and with a low probability."""
-
-    confident: float
-    doubtful: float
-
-
 class Refinement(NamedTuple):
     """Labels of the mixture compared with the refined ones."""
 
     table: Overlap  # clusters of the GMM stage by clusters of the DEC stage, (K, K)
-    before: Certainty
-    after: Certainty
-
-    @property
-    def moved(self) -> np.ndarray:
-        """Share of each of the mixture's clusters that has moved, (K,); NaN for empty ones."""
-        with np.errstate(invalid="ignore"):
-            return 1 - np.diag(self.table.counts) / self.table.counts.sum(1)
-
-    @property
-    def share_moved(self) -> float:
-        """Share of all samples that have moved; NaN without samples."""
-        return 1 - np.trace(self.table.counts) / self.table.n if self.table.n else float("nan")
+    moved: np.ndarray  # share of each of the mixture's clusters, (K,); NaN for empty ones
+    share_moved: float  # of all samples; NaN without any
+    before: dict[str, float]  # see `certainty`
+    after: dict[str, float]
 
 
 def refinement(run: FinishedRun) -> Refinement | None:
@@ -80,13 +64,17 @@ def refinement(run: FinishedRun) -> Refinement | None:
     if gmm is None or dec is None or gmm.n_clusters != dec.n_clusters:
         return None
     table = overlap(gmm.labels, dec.labels, gmm.n_clusters, dec.n_clusters)
-    return Refinement(table, certainty(gmm), certainty(dec))
+    with np.errstate(invalid="ignore"):
+        moved = 1 - np.diag(table.counts) / table.counts.sum(1)
+    moved_in_all = 1 - table.share(np.trace(table.counts))
+    return Refinement(table, moved, moved_in_all, certainty(gmm), certainty(dec))
 
 
-def certainty(stage: FinishedStage) -> Certainty:
-    """Certainty of a stage's labels; NaN without labels."""
+def certainty(stage: FinishedStage) -> dict[str, float]:
+    """Shares of confident and of doubtful labels of a stage; NaN without labels."""
     known = stage.table["probability"][stage.labels >= 0]
-    return Certainty(float((known >= CONFIDENT).mean()), float((known < DOUBTFUL).mean()))
+    shares = {"confident": known >= CONFIDENT, "doubtful": known < DOUBTFUL}
+    return {name: float(mask.mean()) for name, mask in shares.items()}
 
 
 def metrics_of(stage: FinishedStage) -> dict[str, Any]:
@@ -142,7 +130,14 @@ def compare(runs: Sequence[FinishedRun]) -> Comparison:
     if len({*names}) < len(names):
         names = [str(run.folder) for run in runs]
     settings = ([] if same_data else [("data.file", files)]) + _differing_settings(runs)
-    pair, metrics = pair if len(runs) == 2 else None, _metrics(runs)
+    stages = [{name: metrics_of(stage) for name, stage in run.stages.items()} for run in runs]
+    metrics = [
+        (f"{name} {key}", [one.get(name, {}).get(key) for one in stages])
+        for name in STAGES
+        for key in METRICS
+    ]
+    metrics = [row for row in metrics if any(value is not None for value in row[1])]
+    pair = pair if len(runs) == 2 else None
     differences = _differences({name for name, _ in settings}, metrics)
     return Comparison(names, files, same_data, settings, metrics, differences, ari, pair)
 
@@ -172,13 +167,3 @@ def _differing_settings(runs: Sequence[FinishedRun]) -> list[tuple[str, list[Any
             if differs and invalidates(key) != "nothing":
                 found.append((key, [part and part[key] for part in parts]))
     return found
-
-
-def _metrics(runs: Sequence[FinishedRun]) -> list[tuple[str, list[Any]]]:
-    every = [(name, key) for name in STAGES for key in METRICS]
-    stages = [{name: metrics_of(stage) for name, stage in run.stages.items()} for run in runs]
-    rows = [
-        (f"{name} {key}", [metrics.get(name, {}).get(key) for metrics in stages])
-        for name, key in every
-    ]
-    return [row for row in rows if any(value is not None for value in row[1])]

@@ -45,14 +45,15 @@ class Overlap:
     def accuracy(self) -> float:
         """Share of samples that agree under the best matching."""
         rows = np.flatnonzero(self.matching >= 0)
-        return self._share(self.counts[rows, self.matching[rows]].sum())
+        return self.share(self.counts[rows, self.matching[rows]].sum())
 
     @property
     def purity(self) -> float:
         """Share of samples in the most frequent column of their row."""
-        return self._share(self.counts.max(1).sum())
+        return self.share(self.counts.max(1).sum())
 
-    def _share(self, n: int) -> float:
+    def share(self, n: int) -> float:
+        """That of a number of samples; NaN without samples."""
         return int(n) / self.n if self.n else float("nan")
 
     @cached_property

@@ -14,14 +14,14 @@ import scipy.signal
 
 from .. import __version__
 from ..data.layouts import SMALLEST, open_spectrograms
-from ..data.storage import open_storage, other_files, stamp
-from ..data.times import SECOND, nanoseconds_to_iso, to_text
+from ..data.storage import open_storage, stamp
+from ..data.times import SECOND, nanoseconds_to_iso
 from ..errors import DataError, SettingsError
 from ..io import is_remote, need, new_file, require_room
 from ..parallel import Job, Parts, identity
 from ..runtime import Progress, count, log
 from ..settings import CubeSettings, RecordsSettings, Settings
-from ..waveforms.build import is_done, require_ending
+from ..waveforms.build import is_done
 from ..waveforms.read import warn_of
 from .series import Series, choose_part, open_series
 
@@ -31,7 +31,7 @@ CHUNK_VALUES, CHUNK_STEPS = 2**19, 16  # of a chunk of the cube, 2 MB; its steps
 BLOCK_VALUES = 2**24  # samples of the windows, and values of the cube, that are worked on at once
 AXES = ["time", "channel", "frequency"]
 MANY = 10_000  # chunks, from which Zarr has several in a file
-KEPT = ("units", "power", "window_s", "step_s", "sampling_rate")  # attributes of a part
+KEPT = ("window_s", "step_s", "sampling_rate")  # attributes of a part
 
 Block = tuple[slice, slice, np.ndarray]  # time steps, channels, and their values
 
@@ -53,14 +53,9 @@ class Spectra:
         """Hz of the rows, (F,), float64."""
         return np.arange(self.first, self.last) * (self.sampling_rate / self.window)
 
-    def n_steps(self, n_samples: int) -> int:
-        """Whole windows in a record; DataError where there is none."""
-        if n_samples < self.window:
-            raise DataError(
-                f"[records] window = {self.window / self.sampling_rate:g} s is longer than the "
-                f"record of {n_samples / self.sampling_rate:g} s; take a shorter one"
-            )
-        return (n_samples - self.window) // self.step + 1
+    def span(self, steps: slice) -> tuple[int, int]:
+        """First sample of time steps, and the one after their last."""
+        return steps.start * self.step, (steps.stop - 1) * self.step + self.window
 
     def calculate(self, samples: np.ndarray) -> np.ndarray:
         """Power of every window of samples (n, C), in unit^2/Hz or its logarithm: (K, C, F).
@@ -103,85 +98,10 @@ def spectra_of(settings: RecordsSettings, rate: float) -> Spectra:
 class Tiles(NamedTuple):
     """How a cube is divided; see `tile`."""
 
-    chunk: tuple[int, ...]  # time steps, channels and frequencies
+    shape: tuple[int, ...]  # time steps, channels and frequencies
+    chunk: tuple[int, ...]
     size: tuple[int, int]  # time steps and channels of a block, which is worked on at once
-
-    def blocks(self, n_steps: int, n_channels: int) -> Iterator[tuple[slice, slice]]:
-        """Time steps and channels of the blocks of a cube."""
-        for first in range(0, n_steps, self.size[0]):
-            for left in range(0, n_channels, self.size[1]):
-                last, right = first + self.size[0], left + self.size[1]
-                yield slice(first, min(n_steps, last)), slice(left, min(n_channels, right))
-
-
-def make_cube(
-    paths: list[Path], target: Path, settings: Settings, workers: int = 1, overwrite: bool = False
-) -> None:
-    """Make a cube of spectra, by section [records] of the settings, the same for any `workers`.
-
-    Finished parts are in ``<target>.parts`` until the target is complete.
-    """
-    records, parts = settings.records, Parts(target, settings.run)
-    choices = settings.inputs("records", "result")
-    made_from = identity([choices, [[stamp(path), *other_files(path)] for path in paths]])
-    if not overwrite and is_done([target], made_from):
-        parts.remove()
-        return
-    series = open_series(paths, records, workers)
-    spectra = spectra_of(records, series.sampling_rate)
-    shape = (spectra.n_steps(series.n_samples), series.n_channels, len(spectra.frequency))
-    tiles = tile(shape, max(spectra.window, spectra.step), records.chunks)
-    jobs = [_job(series, spectra, *block, made_from) for block in tiles.blocks(*shape[:2])]
-    if not parts.run(jobs, _calculate_part, workers, "calculating", "spectra"):
-        return
-    summaries = [parts.summary(job) for job in jobs]
-    lost = sorted({tuple(note) for summary in summaries for note in summary["lost"]})
-    missing = sum(summary["missing"] for summary in summaries) / (shape[0] * shape[1])
-    if missing == 1:
-        parts.remove()  # what is missing may be there the next time
-        reason = ": ".join(lost[0]) if lost else "every window touches a gap, or has no power"
-        raise DataError(
-            f"{target}: would have no value, and is not written ({reason}); check the files, or "
-            "take a shorter records.window"
-        )
-    warn_of(lost)
-    axes = _axes_of(series, spectra, shape[0])
-    unit = f"({series.unit})^2/Hz" if series.unit else "power per Hz"
-    attributes = {name: value for name, value in choices.items() if value is not None} | {
-        "units": f"log10({unit})" if spectra.log else unit,
-        "power": records.power,
-        "window_s": spectra.window / spectra.sampling_rate,
-        "step_s": spectra.step / spectra.sampling_rate,
-        "sampling_rate": spectra.sampling_rate,
-        "made_from": made_from,
-    }
-    blocks = ((*job.task[2:], np.load(parts.path(job))) for job in jobs)
-    write_cube(target, shape, tiles, axes, attributes, blocks)
-    parts.remove()
-    span = "times unknown"
-    if series.start is not None:
-        span = " to ".join(nanoseconds_to_iso(axes["times"][[0, -1]]))
-    log.info(
-        f"{target}: {_shape_text(shape)}, {spectra.frequency[0]:g} to {spectra.frequency[-1]:g} "
-        f"Hz; {span}; {missing:.2%} of the steps are missing or without power"
-    )
-
-
-def _axes_of(series: Series, spectra: Spectra, n_steps: int) -> dict[str, Any]:
-    """Axes of a cube for `write_cube`; a time step is at the first sample of its window."""
-    seconds, times = np.arange(n_steps) * (spectra.step / spectra.sampling_rate), None
-    if series.start is not None:
-        times = series.start + np.rint(seconds * SECOND).astype(np.int64)
-    return {
-        "times": times, "seconds": seconds, "distance": series.distance,
-        "names": series.channel_names, "frequency": spectra.frequency,
-    }  # fmt: skip
-
-
-def _shape_text(shape: tuple[int, ...]) -> str:
-    """Sizes with their names."""
-    names = ("time step", "channel", "frequency"), ("", "", "frequencies")
-    return " x ".join(map(count, shape, *names))
+    blocks: list[tuple[slice, slice]]  # time steps and channels
 
 
 def tile(shape: tuple, samples: int = 1, chosen: Any = "auto") -> Tiles:
@@ -197,7 +117,12 @@ def tile(shape: tuple, samples: int = 1, chosen: Any = "auto") -> Tiles:
     wide = min(n_channels, channels * max(1, most // (steps * channels)))
     long = steps * max(1, most // (steps * wide))
     chunk = (steps, channels, n_rows) if chosen == "auto" else tuple(map(min, chosen, shape))
-    return Tiles(chunk, (long, wide))
+    blocks = [
+        (slice(first, min(first + long, n_steps)), slice(left, min(left + wide, n_channels)))
+        for first in range(0, n_steps, long)
+        for left in range(0, n_channels, wide)
+    ]
+    return Tiles(shape, chunk, (long, wide), blocks)
 
 
 def _even(n: int, most: int) -> int:
@@ -205,10 +130,65 @@ def _even(n: int, most: int) -> int:
     return -(-n // -(-n // most))
 
 
+def make_cube(
+    paths: list[Path], target: Path, settings: Settings, workers: int = 1, overwrite: bool = False
+) -> None:
+    """Make a cube of spectra, by section [records] of the settings, the same for any `workers`.
+
+    Finished parts are in ``<target>.parts`` until the target is complete.
+    """
+    records, parts = settings.records, Parts(target, settings.run)
+    choices = settings.inputs("records", "result")
+    made_from = identity([choices, [[stamp(path)] for path in paths]])
+    if not overwrite and is_done([target], made_from):
+        return
+    if target.suffix.lower() == ".zarr":
+        need("zarr")  # before hours of work
+    series = open_series(paths, records)
+    spectra = spectra_of(records, series.sampling_rate)
+    window, step = spectra.window, spectra.step
+    if series.n_samples < window:
+        raise DataError(
+            f"[records] window = {records.window:g} s is longer than the record of "
+            f"{series.n_samples / series.sampling_rate:g} s; take a shorter one"
+        )
+    n_steps = (series.n_samples - window) // step + 1
+    shape = (n_steps, series.n_channels, len(spectra.frequency))
+    tiles = tile(shape, max(window, step), records.chunks)
+    jobs = [_job(series, spectra, *block, made_from) for block in tiles.blocks]
+    if not parts.run(jobs, _calculate_part, workers, "calculating", "spectra"):
+        return
+    summaries = [parts.summary(job) for job in jobs]
+    lost = sorted({tuple(note) for summary in summaries for note in summary["lost"]})
+    missing = sum(summary["missing"] for summary in summaries) / (shape[0] * shape[1])
+    if missing == 1:
+        parts.remove()  # what is missing may be there the next time
+        reason = ": ".join(lost[0]) if lost else "every window touches a gap, or has no power"
+        raise DataError(
+            f"{target}: would have no value, and is not written ({reason}); check the files, or "
+            "take a shorter records.window"
+        )
+    warn_of(lost)
+    unit = f"({series.unit})^2/Hz" if series.unit else "power per Hz"
+    attributes = {name: value for name, value in choices.items() if value is not None} | {
+        "units": f"log10({unit})" if spectra.log else unit, "power": records.power,
+        "window_s": window / spectra.sampling_rate, "step_s": step / spectra.sampling_rate,
+        "sampling_rate": spectra.sampling_rate, "made_from": made_from,
+    }  # fmt: skip
+    axes = {"seconds": np.arange(n_steps) * (step / spectra.sampling_rate)}  # of first samples
+    axes |= {"distance": series.distance, "frequency": spectra.frequency}
+    if series.start is not None:
+        axes["times"] = series.start + np.rint(axes["seconds"] * SECOND).astype(np.int64)
+    blocks = ((*job.task[2:], np.load(parts.path(job))) for job in jobs)
+    write_cube(target, tiles, axes, attributes, blocks)
+    parts.remove()
+    if missing:
+        log.info(f"{target}: {missing:.2%} of the spectra are missing or without power")
+
+
 def _job(series: Series, spectra: Spectra, steps: slice, channels: slice, made_from: str) -> Job:
     """The job of a block of the cube."""
-    span = steps.start * spectra.step, (steps.stop - 1) * spectra.step + spectra.window
-    task = series.between(*span), spectra, steps, channels
+    task = series.between(*spectra.span(steps)), spectra, steps, channels
     box = steps.start, steps.stop, channels.start, channels.stop
     size = (steps.stop - steps.start) * (channels.stop - channels.start)
     name = f"{steps.start:09d}-{channels.start:06d}.npy"
@@ -218,8 +198,7 @@ def _job(series: Series, spectra: Spectra, steps: slice, channels: slice, made_f
 def _calculate_part(task: tuple[Series, Spectra, slice, slice], path: Path) -> dict[str, Any]:
     """Write spectra as a file of NumPy; how many are missing, and notes on lost samples."""
     series, spectra, steps, channels = task
-    span = steps.start * spectra.step, (steps.stop - 1) * spectra.step + spectra.window
-    samples, lost = series.read(*span, channels.start, channels.stop)
+    samples, lost = series.read(*spectra.span(steps), channels.start, channels.stop)
     power = spectra.calculate(samples)
     missing = int((np.isnan(power).any(axis=2) | ~power.any(axis=2)).sum())
     with new_file(path) as partial, partial.open("wb") as file:
@@ -227,25 +206,18 @@ def _calculate_part(task: tuple[Series, Spectra, slice, slice], path: Path) -> d
     return {"missing": missing, "lost": lost}
 
 
-def require_cube_name(target: Path) -> None:
-    """Refuse a name of another format, and a Zarr folder where zarr is missing."""
-    require_ending(target, ".zarr", ".h5", ".hdf5")
-    if target.suffix.lower() == ".zarr":
-        need("zarr")
-
-
 def write_cube(
-    target: Path, shape: tuple, tiles: Tiles, axes: dict[str, Any],
-    attributes: dict[str, Any], blocks: Iterator[Block],
-) -> None:  # fmt: skip
+    target: Path, tiles: Tiles, axes: dict[str, Any], attributes: dict, blocks: Iterator[Block]
+) -> None:
     """Write a cube in blocks; a target that was there is intact where that fails.
 
     `axes` are ``times`` (ns since 1970), ``seconds``, ``distance`` (m), ``frequency`` (Hz) and
     ``names`` of channels, where known.
     """
+    shape, is_zarr = tiles.shape, target.suffix.lower() == ".zarr"
     with new_file(target) as path, contextlib.ExitStack() as stack, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is not in the specification of Zarr 3 yet
-        if target.suffix.lower() == ".zarr":
+        if is_zarr:
             root = need("zarr").open_group(path, mode="w")
             options = {"fill_value": np.nan, "dimension_names": AXES}
             if math.prod(-(-n // k) for n, k in zip(shape, tiles.chunk, strict=True)) > MANY:
@@ -264,8 +236,15 @@ def write_cube(
         for steps, channels, values in blocks:
             data[steps, channels] = values
             progress.add(values.shape[0] * values.shape[1])
-        if target.suffix.lower() == ".zarr":  # so that it can be read where folders are not listed
+        if is_zarr:  # so that it can be read where folders are not listed
             need("zarr").consolidate_metadata(root.store)
+    names = ("time step", "channel", "frequency"), ("", "", "frequencies")
+    text = f"{target}: {' x '.join(map(count, shape, *names))}"
+    if "frequency" in axes:
+        text += f", {axes['frequency'][0]:g} to {axes['frequency'][-1]:g} Hz"
+    if "times" in axes:
+        text += f"; {' to '.join(nanoseconds_to_iso(axes['times'][[0, -1]]))}"
+    log.info(text)
 
 
 def _write_axes(root: Any, data: Any, axes: dict[str, Any]) -> None:
@@ -282,9 +261,8 @@ def _write_axes(root: Any, data: Any, axes: dict[str, Any]) -> None:
     for name, dimension, (values, unit) in (  # path, its dimension or ''
         ("time", "time", time), ("channel", "channel", (numbers, "")),
         ("frequency", "frequency", frequency), ("distance", "channel", (distance, "m")),
-        ("channel_name", "channel", (names, "")), ("metadata/time_coords", "", seconds),
+        ("channel_names", "channel", (names, "")), ("metadata/time_coords", "", seconds),
         ("metadata/loc_coords", "", place), ("metadata/freq_coords", "", frequency),
-        ("metadata/channel_names", "", (names, "")),
     ):  # fmt: skip
         if values is None:
             continue
@@ -303,7 +281,7 @@ def _write_axes(root: Any, data: Any, axes: dict[str, Any]) -> None:
             array[:] = values
         if unit:
             array.attrs["units"] = unit
-    if beside := [name for name in ("distance", "channel_name") if name in root]:
+    if beside := [name for name in ("distance", "channel_names") if name in root]:
         data.attrs["coordinates"] = " ".join(beside)
 
 
@@ -318,19 +296,15 @@ def holds_cube(path: Path) -> bool:
         return largest is not None and largest.ndim == 3
 
 
-def cut_cube(path: Path, target: Path, settings: Settings, overwrite: bool = False) -> None:
+def cut_cube(path: Path, target: Path, settings: Settings) -> None:
     """Write a part of a cube, in other chunks or another format."""
-    records, cube, dataset = settings.records, settings.cube, settings.data.dataset
-    files = [path] if path.is_file() else [x for x in path.rglob("*z*") if x.is_file()]
-    inputs = settings.inputs("records", "result"), str(cube.channels), str(cube.times), dataset
-    made_from = identity([inputs, str(path), sorted(map(stamp, files))])
-    if not overwrite and is_done([target], made_from):
-        return
+    records, cube = settings.records, settings.cube
     whole = CubeSettings(window=SMALLEST, stride=1, channels=cube.channels, times=cube.times)
-    with open_spectrograms(path, "cube", dataset, whole) as file:
-        times = None if file.times is None else file.times[file.steps].tolist()
+    with open_spectrograms(path, "cube", settings.data.dataset, whole) as file:
+        times = None if file.times is None else file.times[file.steps]
         distance = file.distance if file.distance_unit == "m" else None
-        sizes = len(file.steps), times and times.__getitem__, file.n_channels, distance
+        time_at = None if times is None else times.tolist().__getitem__
+        sizes = len(file.steps), time_at, file.n_channels, distance
         part, chosen = choose_part(path, records, *sizes)
         steps, channels = file.steps[part], file.channels[chosen]
         low, high = records.band or (-np.inf, np.inf)
@@ -348,22 +322,66 @@ def cut_cube(path: Path, target: Path, settings: Settings, overwrite: bool = Fal
             "frequency": (frequency, rows),
         }  # fmt: skip
         axes = {key: x[places] for key, (x, places) in of_axes.items() if x is not None}
-        attributes = {
-            key: to_text(x) if isinstance(x, bytes) else np.asarray(x).tolist()  # for Zarr
-            for key, x in file.attributes.items()
-            if key in KEPT
-        }
-        attributes |= {"made_from": made_from, "cut_from": str(path)}
-        shape = len(steps), len(channels), len(rows)
-        tiles = tile(shape, chosen=records.chunks)
-        places = tiles.blocks(*shape[:2])
-        blocks = ((x, y, _read_part(file, steps[x], channels[y])[..., rows]) for x, y in places)
-        write_cube(target, shape, tiles, axes, attributes, blocks)
-    log.info(f"{target}: {_shape_text(shape)}, cut from {path}")
+        kept = {key: x for key, x in file.attributes.items() if key in KEPT}
+        kept = {key: float(x) for key, x in kept.items() if isinstance(x, (float, np.number))}
+
+        def read(block: tuple[slice, slice]) -> Block:
+            numbers = [x[part] for x, part in zip((steps, channels), block, strict=True)]
+            (first, last), (left, right) = ((int(x[0]), int(x[-1]) + 1) for x in numbers)
+            what = f"time steps {first} to {last - 1}"
+            values = file.stored.read(what, (first, last), (left, right))
+            values = values[numbers[0] - first][:, numbers[1] - left][..., rows]
+            return *block, values.astype(np.float32)
+
+        tiles = tile((len(steps), len(channels), len(rows)), chosen=records.chunks)
+        attributes = kept | {"units": file.amplitude_unit, "cut_from": str(path)}
+        write_cube(target, tiles, axes, attributes, map(read, tiles.blocks))
 
 
-def _read_part(file: Any, steps: np.ndarray, channels: np.ndarray) -> np.ndarray:
-    """Spectra of ascending steps and channels of a cube, (K, C, F), float32."""
-    box = [(int(x[0]), int(x[-1]) + 1) for x in (steps, channels)]
-    values = file.stored.read(f"time steps {steps[0]} to {steps[-1]}", *box)
-    return values[steps - steps[0]][:, channels - channels[0]].astype(np.float32)
+# ---- a synthetic cube ---------------------------------------------------------------------------
+
+CLASSES = ("noise", "vehicle", "pump", "earthquake")
+BANDS = ((4, 3), (24, 1), (14, 3))  # Hz, centre and standard deviation, of the last three
+N_CHANNELS, SPACING, STEP = 64, 10.0, 0.5  # m, s
+FREQUENCY = np.arange(1.0, 41.0)  # Hz
+START = 1_577_836_800 * SECOND  # 2020-01-01
+
+
+def write_demo_cube(path: Path, n_samples: int, snr_db: float, seed: int) -> None:
+    """Write a cube of about `n_samples` windows of four steps, and the source of each step.
+
+    Vehicles drive along the fibre, pumps run at one place, earthquakes reach all channels; the
+    power in their bands is `snr_db` over the background. ``/labels`` (time, channel) are indices
+    into `CLASSES`.
+    """
+    rng, n_steps = np.random.default_rng(seed), max(64, 4 * n_samples // N_CHANNELS)
+    strength = _sources(rng, n_steps)
+    spectra = np.array([np.exp(-0.5 * ((FREQUENCY - f) / s) ** 2) for f, s in BANDS])
+    power = 1 + 10 ** (snr_db / 10) * np.einsum("kmc,kf->mcf", strength, spectra)
+    power = (power * rng.gamma(6, 1 / 6, power.shape) / FREQUENCY).astype(np.float32)
+    times = START + np.rint(np.arange(n_steps) * STEP * SECOND).astype(np.int64)
+    axes = {"times": times, "distance": np.arange(N_CHANNELS) * SPACING, "frequency": FREQUENCY}
+    about = {"units": "arbitrary power", "snr_db": snr_db, "seed": seed}
+    blocks = iter([(slice(None), slice(None), power)])
+    write_cube(path, tile(power.shape), axes, about, blocks)
+    with h5py.File(path, "a") as file:
+        labels = np.where(strength.max(axis=0) > 0.4, strength.argmax(axis=0) + 1, 0)
+        file["labels"] = labels.astype("i1")
+        file["labels"].attrs["class_names"] = CLASSES
+        for dimension, name in enumerate(("time", "channel")):
+            file["labels"].dims[dimension].attach_scale(file[name])
+
+
+def _sources(rng: np.random.Generator, n_steps: int) -> np.ndarray:
+    """Relative power of vehicles, pumps and earthquakes, (3, M, C), 0 to 1."""
+    t, x = np.mgrid[0:n_steps, 0:N_CHANNELS]
+    found = np.zeros((3, n_steps, N_CHANNELS))
+    for _ in range(max(1, n_steps // 64)):
+        starts, places = rng.integers(n_steps, size=3), rng.integers(N_CHANNELS, size=3)
+        speed = rng.choice([-1, 1]) * rng.uniform(0.6, 1.5)  # channels a step
+        car = np.exp(-0.5 * ((x - places[0] - speed * (t - starts[0])) / 5) ** 2)
+        runs = (t >= starts[1]) & (t < starts[1] + rng.integers(40, 120))
+        since = t - starts[2] - np.abs(x - places[2]) / 8
+        shaking = np.where(since >= 0, np.exp(-np.maximum(since, 0) / 8), 0)
+        found = np.maximum(found, [car, runs & (np.abs(x - places[1]) < 6), shaking])
+    return found

@@ -23,7 +23,7 @@ from ..errors import DataError, RISClusterError, RunError
 from ..io import open_rows, read_json, read_npz, sha256, write_text
 from ..models.autoencoder import DEC
 from ..models.checkpoint import load_model
-from ..run_folder import StageFolder, load_stage_settings
+from ..run_folder import StageFolder, stored_settings
 from ..settings import SCRIPTS, Settings, load_settings, stage_command
 from .labels import read_labels
 
@@ -160,7 +160,7 @@ def _read_stage(stage: StageFolder, overrides: Sequence[str]) -> FinishedStage:
                 f"{stage.command} again"
             )
     metrics = read_json(stage.path / "metrics.json")
-    settings = load_stage_settings(stage, overrides)
+    settings = load_settings(None, overrides, stored_settings(stage))
     return FinishedStage(stage.name, stage.path, metrics, provenance, settings)
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from RISCluster.catalogue.catalogue import (
     FREQUENCIES,
+    Catalogue,
     bins_over,
-    catalogue_of,
     choose_bins,
     cluster_medians,
     count_occurrences,
@@ -33,7 +33,7 @@ def made(labels=(0, 1, 1, 0, -1, 2), times=TIMES, trace=(0, 1, 2, 0, 1, 1), k=4,
         table["trace_id"] = pandas.Categorical.from_codes(trace, ids)
     if event is not None:
         table["event_id"] = event
-    return catalogue_of(SimpleNamespace(table=table, n_clusters=k))
+    return Catalogue(SimpleNamespace(table=table, n_clusters=k))
 
 
 def test_counts_by_hand():

@@ -50,7 +50,7 @@ def with_table(export, **columns):
     table = table.drop(columns=[name for name, values in columns.items() if values is None])
     table = table.assign(**{name: value for name, value in columns.items() if value is not None})
     stage = SimpleNamespace(table=table, n_clusters=export.catalogue.n_clusters)
-    return replace(export, catalogue=module.catalogue_of(stage), file=None)
+    return replace(export, catalogue=module.Catalogue(stage), file=None)
 
 
 def test_csv_is_labels_csv_with_more(run, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas
 import pytest
 
-from RISCluster.catalogue.catalogue import catalogue_of
+from RISCluster.catalogue.catalogue import Catalogue
 from RISCluster.catalogue.export import Export
 from RISCluster.catalogue.templates import stack_of, write_templates
 from RISCluster.data.layouts import open_spectrograms
@@ -73,7 +73,7 @@ def export(tmp_path):
         "label": label, "probability": np.float32(0.9), "event_id": event, "onset": onset,
         "starttime": onset - np.timedelta64(1_200_000, "us"), "trace_id": pandas.Categorical(ids),
     })  # fmt: skip
-    catalogue = catalogue_of(SimpleNamespace(table=table, n_clusters=3))
+    catalogue = Catalogue(SimpleNamespace(table=table, n_clusters=3))
     with open_spectrograms(path) as file:
         yield Export("run", "DEC", catalogue, {2: "slip"}, [], np.ones(n, bool), file)
 

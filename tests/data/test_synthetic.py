@@ -38,3 +38,9 @@ def test_snr_and_imbalance():
     assert contrast[0] > 3 * contrast[1]
     counts = np.bincount(make_synthetic_set(800, 6.0, 0, imbalance=50)["labels"])
     assert counts[0] / counts[-1] == pytest.approx(50, rel=0.2)
+
+
+def test_a_seed_gives_the_same_values():
+    samples = make_synthetic_set(16, 6.0, 0)
+    assert samples["labels"][:8].tolist() == [3, 6, 4, 1, 2, 4, 1, 7]
+    assert samples["spectrogram"].sum(dtype=float) == pytest.approx(30094284.93, rel=1e-5)

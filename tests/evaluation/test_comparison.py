@@ -15,13 +15,14 @@ def test_refinement():
     found = refinement(made.run(gmm, dec))
     assert found.table.counts.tolist() == [[2, 1, 1], [0, 2, 0], [1, 0, 0]]
     assert (found.moved.tolist(), found.share_moved) == ([0.5, 0, 1], pytest.approx(3 / 7))
-    assert (found.before, found.after) == (pytest.approx((5 / 7, 1 / 7)), (1, 0))
+    assert found.before == pytest.approx({"confident": 5 / 7, "doubtful": 1 / 7})
+    assert found.after == {"confident": 1, "doubtful": 0}
     assert refinement(made.run(gmm, made.stage("DEC", MIXTURE, n_clusters=4))) is None
     assert refinement(made.run(gmm)) is None
     found = refinement(made.run(made.stage("GMM", [0, 0, 2]), made.stage("DEC", [0, 0, 2])))
     assert np.isnan(found.moved[1])
     found = refinement(made.run(*(made.stage(x, [-1, -1], n_clusters=2) for x in ("GMM", "DEC"))))
-    assert np.isnan([found.share_moved, *found.before]).all()
+    assert np.isnan([found.share_moved, *found.before.values()]).all()
 
 
 def test_metrics_side_by_side():

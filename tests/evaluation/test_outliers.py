@@ -3,7 +3,7 @@ import torch
 
 from RISCluster.clustering.mixture import Mixture
 from RISCluster.data.loading import SampleSet
-from RISCluster.evaluation.outliers import (
+from RISCluster.evaluation.samples import (
     SCORED,
     TrainingDistribution,
     latents_and_errors,

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from RISCluster.evaluation import mapping
-from RISCluster.evaluation.representatives import representatives_of, typical_members
+from RISCluster.evaluation.samples import mapped, representatives_of, typical_members
 from RISCluster.runs.run import open_run
 
 
@@ -43,8 +42,8 @@ def test_of_a_run(made_run, final):
 def test_a_row_of_the_map_is_the_latent_of_that_row():
     group = np.random.default_rng(0).integers(0, 2, 40)
     latents = np.random.default_rng(1).standard_normal((40, 3)) + 30 * group[:, None]
-    points = mapping.mapped(latents, "tsne", 0)
+    points = mapped(latents, "tsne", 0)
     middles = np.stack([points[group == one].mean(0) for one in (0, 1)])
     nearest = np.linalg.norm(points[:, None] - middles, axis=2).argmin(1)
     assert (nearest == group).all()
-    assert mapping.mapped(latents[:4], "tsne", 0).shape == (0, 2)
+    assert mapped(latents[:4], "tsne", 0).shape == (0, 2)

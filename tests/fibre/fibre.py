@@ -1,13 +1,11 @@
-"""Small records of a fibre, waveforms and settings for tests."""
+"""Small records of a fibre and settings for tests."""
 
 from pathlib import Path
 
 import h5py
 import numpy as np
-import pytest
 
 from RISCluster.settings import Settings, load_settings
-from tests.waveforms.waves import write
 
 RATE = 100.0  # Hz
 START = 1_600_000_000  # s since 1970
@@ -31,32 +29,8 @@ def record(
 
 
 def records_settings(*words: str) -> Settings:
-    """One-second windows at half a second unless told otherwise."""
+    """Settings with words of [records]; windows are of 1 s at 0.5 s by default."""
     return load_settings(None, [f"records.{word}" for word in words])
 
 
 AUTO = records_settings().records
-
-
-def virtual(folder: Path, samples: np.ndarray) -> tuple[Path, np.ndarray]:
-    """A virtual record of two halves, ``s0.h5`` and ``s1.h5``."""
-    half = len(samples) // 2
-    layout = h5py.VirtualLayout(samples.shape, "f4")
-    for number in (0, 1):
-        part = slice(half * number, half * (number + 1))
-        with h5py.File(folder / f"s{number}.h5", "w") as file:
-            file["d"] = samples[part]
-        layout[part] = h5py.VirtualSource(f"s{number}.h5", "d", shape=samples[part].shape)
-    with h5py.File(folder / "v.h5", "w") as file:
-        data = file.create_virtual_dataset("data", layout)
-        data.attrs.update({"fs": RATE, "dims": "time,channel"})
-    return folder / "v.h5", samples
-
-
-def waveforms(path, *traces):
-    """A miniSEED file of (id, seconds after the start, samples, rate)."""
-    pytest.importorskip("obspy")
-    return write(path, *(
-        (name, START * SECOND + round(seconds * SECOND), rate, np.asarray(samples, np.int32))
-        for name, seconds, samples, rate in traces
-    ))  # fmt: skip

@@ -40,8 +40,7 @@ def test_both_readers_agree(tmp_path):
     for name in ("segments", "n_channels", "sampling_rate", "start", "time_axis", "unit"):
         assert getattr(own, name) == getattr(other, name), name
     np.testing.assert_allclose(own.distance, other.distance)
-    values = read_with_dascore(path, other.dataset, 50, 150)
-    np.testing.assert_array_equal(values, samples[50:150])
+    np.testing.assert_array_equal(read_with_dascore(path, other.dataset, 0), samples)
 
 
 @needs_dascore
@@ -71,8 +70,7 @@ def test_without_dascore_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "dascore", None)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["blocks"] = np.zeros((5, 10, 4))
-    with pytest.raises(DataError, match=r"set records.dataset, or pip install dascore .*'das'"):
-        open_series([tmp_path / "a.h5"], AUTO)
     (tmp_path / "b.tdms").write_bytes(b"TDSm" + bytes(100))
-    with pytest.raises(DataError, match=r"b.tdms.* DASCore reads .extra 'das'"):
-        open_series([tmp_path / "b.tdms"], AUTO)
+    for name in ("a.h5", "b.tdms"):
+        with pytest.raises(DataError, match=rf"{name}: .*, or pip install dascore .extra 'das'"):
+            open_series([tmp_path / name], AUTO)

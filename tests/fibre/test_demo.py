@@ -7,7 +7,7 @@ import numpy as np
 
 from RISCluster.__main__ import main
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.fibre.demo import CLASSES
+from RISCluster.fibre.make_cube import CLASSES
 
 QUICK = (
     "run.figures=no", "run.device=cpu", "aec.n_epochs=3", "aec.n_components=4",

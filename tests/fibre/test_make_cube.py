@@ -20,7 +20,7 @@ from RISCluster.fibre import make_cube as making
 from RISCluster.fibre.make_cube import TAPERS, Spectra, cut_cube, make_cube, spectra_of
 from RISCluster.fibre.series import Series
 from tests.conftest import shared_data
-from tests.fibre.fibre import RATE, START, noise, record, records_settings, waveforms
+from tests.fibre.fibre import RATE, START, noise, record, records_settings
 
 WORDS = "window=0.2", "step=0.1"
 SETTINGS = records_settings(*WORDS)
@@ -63,9 +63,6 @@ def files(tmp_path):
 @pytest.fixture
 def cube(target, files):
     make_cube(files, target, records_settings(*NAMED))
-    if target.suffix == ".h5":  # values that are not JSON
-        with h5py.File(target, "a") as file:
-            file["data"].attrs.update(sampling_rate=np.float32(100), power=np.bytes_(b"linear"))
     return target
 
 
@@ -171,20 +168,6 @@ def test_xarray_finds_labelled_axes(cube):
     assert data.sel(frequency=20, channel=3)["distance"] == 15
 
 
-def test_channels_of_an_array_have_their_names(tmp_path, target):
-    samples = (100 * noise(400, 2)).astype(np.int32)
-    traces = [("XX.B..HHZ", 0, samples[:, 1], RATE), ("XX.A..HHZ", 1, samples[:300, 0], RATE)]
-    make_cube([waveforms(tmp_path / "a.mseed", *traces)], target, SETTINGS)
-    with open_spectrograms(target) as cube:
-        assert cube.column("trace_id")[:2] == ["XX.A..HHZ", "XX.B..HHZ"]
-        assert cube.amplitude_unit == "(count)^2/Hz"
-    values = values_of(target)
-    expected = spectra(*WORDS).calculate(samples.astype(float))
-    np.testing.assert_array_equal(values[:, 1], expected[:, 1])
-    np.testing.assert_array_equal(np.isnan(values[:, 0]).all(axis=1), np.arange(39) < 10)
-    np.testing.assert_array_equal(values[10:, 0], expected[: 39 - 10, 0])
-
-
 def test_three_files_give_the_cube_of_one(tmp_path, small_parts, monkeypatch):
     """Bit for bit, in blocks of limited size: windows run across the borders of files."""
     samples, cuts, shapes, read = noise(1000, 5), [0, 333, 671, 1000], [], Series.read
@@ -270,20 +253,26 @@ def test_a_part_of_records_is_that_of_their_cube(files, cube, tmp_path):
 
 
 def test_a_cube_is_cut_and_rechunked(cube, tmp_path):
-    target_name = "cut.zarr" if cube.suffix == ".h5" else "cut.h5"
+    names = [f"channel {k}" for k in range(4)]
+    if cube.suffix == ".h5":
+        names = ["A4", "A6", "A8", "A10"]
+        with h5py.File(cube, "a") as file:
+            file["channel_names"] = [f"A{k}" for k in range(12)]
+    target = tmp_path / ("cut.zarr" if cube.suffix == ".h5" else "cut.h5")
     words = [f"records.{word}" for word in (*PART, "chunks=7,3,4", "band=5-30")]
-    command = ["cube", str(cube), "-o", str(tmp_path / target_name), *words, "cube.channels=::2"]
+    command = ["cube", str(cube), "-o", str(target), *words, "cube.channels=::2"]
     assert main(command) == 0
-    with open_spectrograms(cube) as file, open_spectrograms(tmp_path / target_name) as part:
+    with open_spectrograms(cube) as file, open_spectrograms(target) as part:
         assert part.times.tolist() == file.times[50:81].tolist()
         assert part.distance.tolist() == [20, 30, 40, 50]
         assert part.frequency.tolist() == [5, 10, 15, 20, 25, 30]
         assert part.chunks == (7, 3, 4)
-        assert part.amplitude_unit == file.amplitude_unit
+        assert part.amplitude_unit == file.amplitude_unit == "power per Hz"
+        assert part.channel_names() == names
         expected = file.stored.read("all")[50:81, [4, 6, 8, 10], 1:7]
         np.testing.assert_array_equal(part.stored.read("all"), expected)
-    assert main(command) == 0  # done already
-    assert main([*command, "records.power=log"]) == 2
+    assert main(command) == 2  # exists already
+    assert main([*command, "--overwrite"]) == 0
     for words, message in (
         (["section=60-70"], "in records.section = 60-70; allowed: .*; 0 to 55 m"),
         (["before=2021-03-04"], "allowed: 2021-03-04T05:00:00.000000Z to"),

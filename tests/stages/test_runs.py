@@ -31,12 +31,6 @@ HEADERS = {
     "mse_to_mean inner_product_with_mean",
     "DEC/labels.csv": "index label probability starttime trace_id",
 }
-SCORES = {"n_samples", "n_clusters", "cluster_sizes", "silhouette_latent", "accuracy", "nmi", "ari"}
-METRICS = {
-    "AEC": {"mse", "validation_mse", "samples_per_second", "n_samples", "n_train", "epochs"},
-    "GMM": SCORES | {"stability", "temperature"},
-    "DEC": SCORES | {"label_change_from_gmm", "refined", "neighbour_agreement"},
-}
 
 
 def test_run_folder_is_as_designed(finished):
@@ -45,7 +39,6 @@ def test_run_folder_is_as_designed(finished):
         assert (folder / name).read_text().splitlines()[0] == header.replace(" ", ",")
     for stage, names in EXPECTED.items():
         assert {path.name for path in (folder / stage).iterdir()} == names | COMMON
-        assert METRICS[stage] <= metrics(folder / stage).keys()
         provenance = json.loads((folder / stage / "provenance.json").read_text())
         assert (provenance["status"], provenance["inputs"]["run.seed"]) == ("complete", 2009)
     soft, rows = np.load(folder / "DEC/soft_assignments.npy"), table(folder / "DEC/labels.csv")
