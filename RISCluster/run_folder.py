@@ -12,7 +12,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -25,7 +25,6 @@ from .io import (
     LOCK,
     PARTIAL,
     find_paths,
-    locked,
     read_json,
     remove_quietly,
     sha256,
@@ -86,10 +85,6 @@ class StageFolder:
                 f"{path.parent} away and run the stage again"
             )
         return found
-
-    def lock(self) -> AbstractContextManager:
-        """Keep other processes from changing this run; a RunError if one does."""
-        return locked(self.run_folder / LOCK, self.run_folder)
 
     def is_done(self, inputs: Mapping[str, Any]) -> bool:
         """Whether the stage is complete, undamaged and made from `inputs`."""

@@ -12,7 +12,7 @@ from ..data.layouts import READ_ROWS
 from ..data.loading import Preparation, SampleSet, mean_and_deviation
 from ..data.sets import Split, draw_split
 from ..errors import DataError, SettingsError
-from ..io import sha256
+from ..io import sha256, write_npz
 from ..models.autoencoder import AEC, NetworkShape, initialise, n_parameters
 from ..models.checkpoint import load_initial_weights, save_model
 from ..models.features import possible_sizes
@@ -143,7 +143,7 @@ def _train(session: Session, data: _Data) -> None:
         )
 
     def write() -> None:
-        data.split.save(session.path / "split.npz")
+        write_npz(session.path / "split.npz", **vars(data.split))
         about = data.preparation, data.variance, session.file, session.fingerprint
         save_model(session.path / "model.pt", model, *about)
         session.finish(RESULTS, metrics)

@@ -131,28 +131,11 @@ def test_files_that_do_not_fit_to_the_others(tmp_path, lines):
             opened(tmp_path)
     for name in ("b.h5", "b.mseed"):
         (tmp_path / name).write_text("nothing")
-        with pytest.raises(DataError, match=f"{name}: is neither HDF5 nor Zarr; make spectrograms"):
+        with pytest.raises(DataError, match=f"{name}: is neither HDF5 nor Zarr"):
             open_series([tmp_path / name], AUTO)
 
 
 # ---- samples that are not there -----------------------------------------------------------------
-
-
-def test_virtual_sources_are_required(tmp_path):
-    samples = noise(100, 4)
-    layout = h5py.VirtualLayout(samples.shape, "f4")
-    for number, part in enumerate((slice(50), slice(50, None))):
-        with h5py.File(tmp_path / f"s{number}.h5", "w") as file:
-            file["d"] = samples[part]
-        layout[part] = h5py.VirtualSource(f"s{number}.h5", "d", shape=(50, 4))
-    with h5py.File(tmp_path / "v.h5", "w") as file:
-        data = file.create_virtual_dataset("data", layout)
-        data.attrs.update({"fs": RATE, "dims": "time,channel"})
-    values, _ = open_series([tmp_path / "v.h5"], AUTO).read(20, 90, 1, 4)
-    np.testing.assert_array_equal(values, samples[20:90, 1:4])
-    (tmp_path / "s1.h5").rename(tmp_path / "moved.h5")
-    with pytest.raises(DataError, match="source s1.h5:/d is missing, damaged"):
-        open_series([tmp_path / "v.h5"], AUTO)
 
 
 @pytest.mark.parametrize(
