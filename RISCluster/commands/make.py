@@ -72,7 +72,7 @@ def run_build(arguments: argparse.Namespace) -> None:
     has_origins = settings.build.catalogue and settings.build.velocity and place
     stations = read_stations(place, "events.stations") if has_origins else None
     if arguments.picture:
-        from ..plots.windows import windows_of_traces
+        from ..plots.samples import windows_of_traces
 
         found, unit = examples(paths, settings, stations)
         save_figure(windows_of_traces(found, settings.build, unit), arguments.picture)

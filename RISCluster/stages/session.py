@@ -21,7 +21,7 @@ from ..data.synthetic import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
 from ..errors import SettingsError, TrainingError
 from ..evaluation.metrics import agreement, clustering_summary, event_metrics, sampled_silhouettes
-from ..io import read_json, sha256, write_csv, write_json
+from ..io import locked, read_json, sha256, write_csv, write_json
 from ..models.autoencoder import Encoder
 from ..run_folder import StageFolder
 from ..runs.labels import Labelling
@@ -115,7 +115,7 @@ class Session:
 
     def begin(self) -> None:
         """Lock the run and begin the stage, after all checks of the input."""
-        self.ranks.rank0(lambda: self.held.enter_context(self.stage.lock()))
+        self.ranks.rank0(lambda: self.held.enter_context(locked(self.run)))
         begun = self.ranks.rank0(lambda: self.stage.begin(self.inputs, self.settings.as_ini()))
         log.info(f"{self.path}: {begun}")
 
@@ -181,7 +181,7 @@ class Session:
         write_json(self.path / "metrics.json", metrics)
         if self.path != self.stage.path:
             return
-        if self.settings.run.figures:
+        if self.settings.run.figures and self.stage.name != "DEC":  # whose figures the report draws
             with warn("figures"):
                 from ..report.figures import draw_stage
 
