@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from .. import __version__
-from ..clustering import selection, stability
+from ..clustering import fit, selection
 from ..evaluation import comparison
 from ..evaluation.samples import MAPS
 from ..runs.run import FinishedRun
@@ -42,7 +42,7 @@ def environment() -> Environment:
     }  # fmt: skip
     made.globals |= {
         "comparison": comparison, "map_titles": MAPS,
-        "selection": selection, "stability": stability,
+        "fit": fit, "selection": selection,
     }  # fmt: skip
     return made
 
