@@ -48,13 +48,9 @@ class MissingPackage(RISClusterError, ImportError):
 class Stopped(RISClusterError):
     """Stopped by SIGINT or SIGTERM with the state saved; exit code 128 plus the signal."""
 
-    def __init__(self, message: str, signal_number: int):
+    def __init__(self, message: str, signal_number: int = 0):  # 0 while it is unpickled
         super().__init__(message)
-        self.signal_number = signal_number
         self.exit_code = 128 + signal_number
-
-    def __reduce__(self) -> tuple:
-        return Stopped, (str(self), self.signal_number)  # sent between processes
 
 
 def all_processes(work: Callable[[], object]) -> int:

@@ -43,9 +43,10 @@ def write_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, place: Path) -> Iterator[None]:
-    """Hold the lock `path` between processes, acquired at once, or a RunError about `place`."""
-    lock = FileLock(path.absolute(), timeout=0)  # released by the system if the process is killed
+def locked(place: Path) -> Iterator[None]:
+    """Keep other processes from a file or folder, or a RunError if one has it now."""
+    path = place.absolute().with_name(f".{place.name}{LOCK}")
+    lock = FileLock(path, timeout=0)  # released by the system if the process is killed
     with write_errors(place):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -69,7 +70,7 @@ def new_file(target: Path) -> Iterator[Path]:
     A RunError if it can't be written, or if another process is writing it.
     """
     partial = target.with_name(target.name + PARTIAL)
-    with locked(target.with_name(f".{target.name}{LOCK}"), target), write_errors(target):
+    with locked(target), write_errors(target):
         remove_quietly(partial)
         try:
             yield partial

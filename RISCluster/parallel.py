@@ -2,8 +2,8 @@
 
 The files (parts) are in ``<target>.parts/`` until the target is written, with the identity of their
 inputs in the name. A part is done when its ``.json``, written after it, exists. Processes and
-machines that share a file system may work on one target at once: no lock keeps them apart. Each
-part is renamed to its name when it is whole, and one that another process has begun comes last.
+machines that share a file system may work on one target at once: a part is renamed to its name
+when it is whole, and one that another process has begun comes last.
 """
 
 import hashlib
@@ -34,16 +34,12 @@ Work = Callable[[Any, Path], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Job:
-    """One part of the work, of a `size` in the unit of the progress.
+    """One part of the work."""
 
-    `name` is that of its file, `task` the argument of the function that makes it (can be pickled),
-    `inputs` a JSON value that determines it.
-    """
-
-    name: str
-    task: Any
-    inputs: Any
-    size: int = 1
+    name: str  # of its file
+    task: Any  # argument of the function that makes it; can be pickled
+    inputs: Any  # JSON value that determines it
+    size: int = 1  # in the unit of the progress
 
 
 def identity(inputs: Any) -> str:
@@ -84,9 +80,8 @@ class Parts:
         """Do the jobs that are not done yet; `Stopped` on SIGINT or SIGTERM.
 
         `work` (task, path of the part) is a function of a module and returns a JSON dict, whose
-        ``infos`` and ``warnings`` are logged. `workers` are processes of this machine, or `AUTO`;
-        `what` and `unit` are for the progress. False where another process has completed the
-        target meanwhile.
+        ``infos`` and ``warnings`` are logged. `workers` are processes of this machine, or `AUTO`.
+        False where another process has completed the target meanwhile.
         """
         with write_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)

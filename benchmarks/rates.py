@@ -119,10 +119,10 @@ class Bench:
         _, labels = self.latents()
 
         def work() -> None:
-            latents, sizes = open_rows(self.folder / "latent.npy"), np.ones(CLUSTERS, int)
+            latents, titles = open_rows(self.folder / "latent.npy"), [*map(str, range(CLUSTERS))]
             index = usable_sample(labels, MAX_TREE_SIZE, 0)
             points = mapped(latents[index], "tsne", 0)
-            latent.embedding(points, labels[index], sizes, "").savefig(self.folder / "e.png")
+            latent.embedding(points, labels[index], titles, "").savefig(self.folder / "e.png")
 
         return work
 

@@ -67,7 +67,6 @@ OURS = {
     "kmeans-start": ["gmm.init=kmeans"],
     "no-shrinkage": ["gmm.covariance_shrinkage=0"],
     "always-refined": ["dec.keep=refined"],
-    "global-scale": ["dec.latent_scale=global"],
     "student-labels": ["dec.labels=student"],
     "uncalibrated": ["gmm.n_resamples=none"],
 }

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from RISCluster import distributed
-from RISCluster.data import loading
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import Preparation, Reader, SampleSet, load_set
 from RISCluster.distributed import Ranks
@@ -48,11 +47,6 @@ def data(tmp_path_factory):
     x, classes = blobs(96)
     x[5] = 0
     return write_samples(tmp_path_factory.mktemp("data") / "small.h5", x, labels=classes)
-
-
-@pytest.fixture(scope="module")
-def large(tmp_path_factory):
-    return write_samples(tmp_path_factory.mktemp("data") / "large.h5", blobs(2000)[0])
 
 
 class Trial:
@@ -199,23 +193,6 @@ def test_batches_are_on_the_gpu(data, gpu, mode, most):
             assert {x.device for part in parts for x in part} == {GPU}
             assert sum(len(positions) for positions, _ in parts) == 95
             assert sum(gpu.waits.values()) <= most, gpu.waits  # for the order, once an epoch
-
-
-@pytest.mark.parametrize("room", [0.5, 1.02])  # for half of the set; for no more than the set
-def test_full_gpu_falls_back_to_memory(large, gpu, monkeypatch, room):
-    choose = loading.choose_loadmode
-
-    def optimistic(setting, n_bytes, device):  # other processes take what was free
-        return "device" if device == GPU else choose(setting, n_bytes, device)
-
-    monkeypatch.setattr(loading, "choose_loadmode", optimistic)
-    with open_spectrograms(large) as file:
-        reader = Reader(file, Preparation("sqrt", "vec_norm"), GPU)
-        gpu.memory = room * 2000 * 4 * 16 * 20
-        samples, _ = load_set(reader, np.arange(2000), "auto", ALONE)
-        assert (samples.x.device, len(samples)) == (CPU, 2000)
-        del samples
-    assert gpu.allocated == 0
 
 
 # ---- runs ---------------------------------------------------------------------------------------

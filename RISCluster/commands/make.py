@@ -4,8 +4,6 @@ import argparse
 import shlex
 from pathlib import Path
 
-import pandas
-
 from ..errors import DataError, SettingsError
 from ..io import as_path
 from ..runtime import count, log, start_log
@@ -22,6 +20,8 @@ AREAS = {  # parameters of FDSN requests
 
 def run_download(arguments: argparse.Namespace) -> None:
     """Fetch the files that do not exist yet, and report new and missing ones."""
+    from ..waveforms.download import download, read_credentials
+
     if arguments.end <= arguments.start:
         raise SettingsError("command line: --end is not after --start; give a later one")
     if arguments.box and arguments.circle:
@@ -30,29 +30,12 @@ def run_download(arguments: argparse.Namespace) -> None:
     query = {name: getattr(arguments, name) or "--" for name in CODES}
     query |= {"starttime": arguments.start, "endtime": arguments.end}
     for area, names in AREAS.items():
-        if values := getattr(arguments, area):
-            query |= zip(names, values, strict=True)
+        query |= zip(names, getattr(arguments, area) or (), strict=False)
     providers = [name.strip() for name in arguments.provider.split(",")]
-    folder = Path(arguments.output).expanduser()
+    folder, limits = arguments.output, (arguments.chunk, arguments.min_distance)
     start_log()
-    from ..waveforms.download import download, read_credentials
-
-    logins = read_credentials(Path(arguments.credentials)) if arguments.credentials else {}
-    limits = arguments.chunk, arguments.min_distance
+    logins = read_credentials(arguments.credentials) if arguments.credentials else {}
     files, failures = download(query, providers, folder, *limits, logins)
-    _report_files(files, failures, folder)
-    if failures:
-        place, reason = next(iter(failures.items()))
-        raise DataError(
-            f"{folder}: is incomplete ({place}: {reason}); run the same command again to fetch the "
-            "missing files"
-        )
-    words = [str(folder), "-o", f"{run_name(folder)}.h5"]
-    words += [f"build.inventory={folder / 'stations'}"] if (folder / "stations").is_dir() else []
-    print(f"next: {package_command('build')} {shlex.join(words)}")
-
-
-def _report_files(files: pandas.DataFrame, failures: dict[str, str], folder: Path) -> None:
     n_wanted, missing = files["channel"].value_counts(), files[files["n_bytes"] == 0]
     for codes, n in list(missing["channel"].value_counts(sort=False).items())[:N_LISTED]:
         reason = failures.get(".".join(codes.split(".")[:2]), "no data")
@@ -63,6 +46,14 @@ def _report_files(files: pandas.DataFrame, failures: dict[str, str], folder: Pat
         f"{folder}: {count(len(new), 'new file')} ({new['n_bytes'].sum() / 1e6:.1f} MB), "
         f"{n_existing:,} existed, {len(missing):,} missing; {count(n_stations, 'station')}"
     )
+    for place, reason in failures.items():
+        raise DataError(
+            f"{folder}: is incomplete ({place}: {reason}); run the same command again to fetch the "
+            "missing files"
+        )
+    words = [str(folder), "-o", f"{run_name(folder)}.h5"]
+    words += [f"build.inventory={folder / 'stations'}"] if (folder / "stations").is_dir() else []
+    print(f"next: {package_command('build')} {shlex.join(words)}")
 
 
 # ---- build, cube, demo --------------------------------------------------------------------------
@@ -81,7 +72,7 @@ def run_build(arguments: argparse.Namespace) -> None:
     has_origins = settings.build.catalogue and settings.build.velocity and place
     stations = read_stations(place, "events.stations") if has_origins else None
     if arguments.picture:
-        from ..plots.windows import windows_of_traces
+        from ..plots.samples import windows_of_traces
 
         found, unit = examples(paths, settings, stations)
         save_figure(windows_of_traces(found, settings.build, unit), arguments.picture)
@@ -103,17 +94,16 @@ def run_catalogue(arguments: argparse.Namespace) -> None:
     """Sort a catalogue, and choose of it by time, amplitude and repetition."""
     from ..waveforms.onsets import clean
 
+    if not arguments.words:
+        raise SettingsError("command line: no catalogue given; give CSV or QuakeML")
+    require_new(arguments.output, arguments.overwrite)
+    start_log()
     start, end = (
         limit if time is None else round(time.timestamp() * 1e6) * 1000  # ns
         for time, limit in ((arguments.start, -(2**63)), (arguments.end, 2**63 - 1))
     )
-    paths = [Path(word).expanduser() for word in arguments.words]
-    if not paths:
-        raise SettingsError("command line: no catalogue given; give CSV or QuakeML")
-    require_new(arguments.output, arguments.overwrite)
-    start_log()
-    amplitudes = arguments.min_amplitude, arguments.max_amplitude
-    print(clean(paths, arguments.output, start, end, *amplitudes, arguments.duplicates))
+    limits = start, end, arguments.min_amplitude, arguments.max_amplitude, arguments.duplicates
+    print(clean(arguments.words, arguments.output, *limits))
 
 
 def run_associate(arguments: argparse.Namespace) -> None:
@@ -159,10 +149,8 @@ def run_subset(arguments: argparse.Namespace) -> None:
     paths, overrides = split_words(arguments.words)
     settings, target = load_found_settings(arguments.config, overrides), arguments.output
     start_log()
-    require_new(target, arguments.overwrite)
     with open_data(settings, ", ".join(paths)) as file:
-        if target.exists() and any(map(target.samefile, filter(Path.exists, file.paths))):
-            raise DataError(f"{target}: is the data to choose from; give another name with -o")
+        require_new(target, arguments.overwrite, file.paths)
         write_samples(file, target)
         print(f"{target}: {count(file.n_samples, 'sample')} of {file.path}")
     print(f"next: {first_command(target, arguments.config)}")

@@ -47,7 +47,7 @@ class CubeFile(SpectrogramFile):
     layout = "cube"
 
     def __init__(self, store: Storage, dataset: str, settings: CubeSettings):
-        group = dataset.rpartition("/")[0]
+        self.settings, group = settings, dataset.rpartition("/")[0]
         self._prefix = prefix = f"{group}/" if group else ""
         names = {axis: [prefix + name for name in NAMES[axis]] for axis in CUBE}
         super().__init__(store, dataset, CUBE, names)

@@ -122,9 +122,6 @@ def read_ahead(source: Iterator, depth: int = 2) -> Iterator:
         pool.shutdown(cancel_futures=True)
 
 
-# ---- sets ---------------------------------------------------------------------------------------
-
-
 def epoch_order(n: int, shape: tuple[int, ...], seed: int, epoch: int) -> tuple[np.ndarray, int]:
     """Positions of samples of a shape in the order of one epoch, (n,), and samples a window."""
     window = max(BLOCK, min(WINDOW, WINDOW_BINS // math.prod(shape)))
@@ -237,37 +234,17 @@ def mean_and_deviation(samples: SampleSet) -> tuple[torch.Tensor, float]:
     return mean.float().cpu(), float(variance.sqrt())
 
 
-# ---- load mode ----------------------------------------------------------------------------------
-
-
 def load_set(
     reader: Reader, index: np.ndarray, loadmode: str, ranks: Ranks
 ) -> tuple[SampleSet, np.ndarray]:
     """A set of the usable samples among `index` (ascending), and the indices of the unusable ones.
 
-    DataError where no sample is usable, or there is no GPU for the load mode ``device``.
+    They are read once: to hold them, or to find the usable ones that are to be streamed. DataError
+    where no sample is usable, or there is no GPU for the load mode ``device``.
     """
     n_bytes = 4 * len(index) * math.prod(reader.shape)
-    for device in (reader.device, torch.device("cpu")):
-        mode = choose_loadmode(loadmode, n_bytes, device)
-        log.info(f"load mode {mode}: {n_bytes / 1e9:.2f} GB of samples")
-        try:
-            samples = _load(reader, index, mode, ranks)
-            break
-        except torch.cuda.OutOfMemoryError:  # its traceback holds the tensor until the next turn
-            if (loadmode, mode) != ("auto", "device"):
-                raise
-            log.warning("the samples do not fit on the GPU: they are loaded into memory")
-    if not len(samples):
-        raise DataError(
-            f"{reader.file.path}: all {len(index):,} samples are unusable: missing, not "
-            "finite or all zero; allowed: finite numbers that are not all zero"
-        )
-    return samples, np.setdiff1d(index, samples.index)
-
-
-def _load(reader: Reader, index: np.ndarray, mode: str, ranks: Ranks) -> SampleSet:
-    """Read samples once: to hold them, or to find the usable ones that are to be streamed."""
+    mode = choose_loadmode(loadmode, n_bytes, reader.device)
+    log.info(f"load mode {mode}: {n_bytes / 1e9:.2f} GB of samples")
     is_held, device = mode != "disk", torch.device("cpu") if mode == "ram" else reader.device
     x = torch.empty((len(index) if is_held else 0, *reader.shape), device=device)
     found, n = [index[:0]], 0
@@ -278,10 +255,14 @@ def _load(reader: Reader, index: np.ndarray, mode: str, ranks: Ranks) -> SampleS
             found.append(indices)
             n += len(indices)
             progress.add(len(indices))
+    if n == 0:
+        raise DataError(
+            f"{reader.file.path}: all {len(index):,} samples are unusable: missing, not "
+            "finite or all zero; allowed: finite numbers that are not all zero"
+        )
     usable = np.concatenate(found)
-    if not is_held:
-        return SampleSet(usable, reader=reader)
-    return SampleSet(usable, x[:n], torch.arange(n, device=device), reader.device)
+    held = (x[:n], torch.arange(n, device=device)) if is_held else ()
+    return SampleSet(usable, *held, reader=reader), np.setdiff1d(index, usable)
 
 
 def choose_loadmode(setting: str, n_bytes: int, device: torch.device) -> str:

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from ..errors import DataError
-from ..io import find_paths, new_file, read_npz, require_room, write_npz
+from ..io import find_paths, new_file, read_npz, require_room
 from ..runtime import Progress, count, log
 from ..settings import Settings, as_text
 from . import layouts
@@ -245,9 +245,6 @@ def write_samples(file: SpectrogramFile, target: Path) -> None:
                 traces[rows.start : rows.stop] = file.traces(rows)[0]
 
 
-# ---- samples drawn at random --------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Split:
     """Ascending indices into the file: for training, for validation, and unusable ones."""
@@ -266,13 +263,9 @@ class Split:
         train, validation = (np.setdiff1d(x, unusable) for x in (self.train, self.validation))
         return Split(train, validation, np.union1d(self.unusable, unusable))
 
-    def save(self, path: Path) -> None:
-        """Write as ``.npz``."""
-        write_npz(path, **vars(self))
-
     @classmethod
     def load(cls, path: Path) -> "Split":
-        """Read what `save` wrote."""
+        """Read the arrays of a split from ``.npz``."""
         return cls(**read_npz(path))
 
 

@@ -7,9 +7,7 @@ import base64
 import contextlib
 import glob
 import math
-import os
 import re
-import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -52,23 +50,6 @@ def stamp(path: Path) -> list[str | int]:
     """Identity of a file: name, size in bytes, and time of last change in ns."""
     status = path.stat()
     return [path.name, status.st_size, status.st_mtime_ns]
-
-
-def _sources(dataset: h5py.Dataset) -> Iterator[tuple[Path, Any]]:
-    """Files that a virtual data set is read from, with the mapping of each part of it."""
-    own = Path(os.fsdecode(dataset.file.filename))
-    for part in dataset.virtual_sources():
-        yield own if part.file_name == "." else own.parent / part.file_name, part
-
-
-def other_files(path: Path) -> list[str]:
-    """Name, size and time of the files that virtual data sets are read from."""
-    places: set[Path] = set()
-    with contextlib.suppress(OSError, RuntimeError, DataError), h5py.File(path, "r") as file:
-        arrays = Storage(path, file).arrays.values()  # errors are reported where it is read
-        places = {place for x in arrays if x.is_virtual for place, _ in _sources(x)} - {path}
-    found = {" ".join(map(str, stamp(place))) for place in places if place.exists()}
-    return sorted(found.union(*map(other_files, places)))
 
 
 # ---- opening ------------------------------------------------------------------------------------
@@ -116,7 +97,7 @@ def open_storage(path: Path, setting: str, npy: DataSettings | None = None) -> S
     try:
         return Storage(path, h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE))
     except OSError as error:
-        raise DataError(f"{path}: {why_closed(path, error)}") from None
+        raise DataError(f"{path}: {why_closed(error)}") from None
 
 
 def _open_npy(path: Path, settings: DataSettings) -> Storage:
@@ -144,17 +125,13 @@ def _open_npy(path: Path, settings: DataSettings) -> Storage:
     return Storage(path, root)
 
 
-def why_closed(path: Path, error: OSError) -> str:
+def why_closed(error: OSError) -> str:
     """Why a file can't be opened as HDF5, and what to do."""
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        if file.read(4) != b"\x89HDF":
-            return (
-                "is neither HDF5 nor Zarr; make spectrograms of waveforms with python -m "
-                "RISCluster build, and netCDF-4 of classic netCDF with nccopy -k nc4 IN OUT"
-            )
     return (
-        f"can't be opened as HDF5 ({reason_of(error)}); copy or build it again if it was cut "
-        "short; wait if another program writes it; if that was killed, run h5clear -s FILE"
+        f"is neither HDF5 nor Zarr that can be read ({reason_of(error)}); copy or build it again "
+        "if it was cut short; wait if another program writes it; if that was killed, run h5clear "
+        "-s FILE; make netCDF-4 of classic netCDF with nccopy -k nc4 IN OUT, spectrograms of "
+        "waveforms with python -m RISCluster build"
     )
 
 
@@ -297,15 +274,11 @@ def packing_of(array: Any) -> Packing:
 
 
 def _numbers(value: Any) -> list:
-    """Numbers of an attribute; text may be base64 of a float64, as xarray writes to Zarr 3."""
+    """Numbers of an attribute; text is base64 of a float64, as xarray writes to Zarr 3."""
     values = np.ravel(value)
-    if values.dtype.kind in "iuf":
-        return values.tolist()
-    with contextlib.suppress(ValueError):
-        return values.astype(np.float64).tolist()
-    with contextlib.suppress(ValueError, struct.error):
-        return list(struct.unpack("<d", base64.b64decode(to_text(value))))
-    raise ValueError(f"{to_text(value)[:40]!r} is no number")
+    if values.size and values.dtype.kind not in "iuf":
+        values = np.frombuffer(base64.b64decode(to_text(values[0]), validate=True), "<f8")
+    return values.tolist()
 
 
 def sample_packing(dataset: h5py.Dataset) -> Packing:
@@ -326,13 +299,9 @@ def require_readable(dataset: h5py.Dataset) -> None:
     """DataError where HDF5 would fail, or read zeros in place of values that are not there."""
     if why := explain_missing_filter(dataset):
         why = f"needs another package: {why}"
-    elif dataset.external and dataset.file.driver != "core":  # that of `_open_npy`
-        why = "has its values in raw files; write them into one file with h5py"
-    elif not dataset.size or (dataset.dtype.kind == "f" and np.isnan(dataset.fillvalue)):
-        return  # what is missing is read as such
-    elif dataset.is_virtual:
-        why = _lacking_source(dataset)
-    else:
+    elif dataset.is_virtual or (dataset.external and dataset.file.driver != "core"):
+        why = "has its values in other files; give those, or write one file of them with h5py"
+    elif dataset.size and not (dataset.dtype.kind == "f" and np.isnan(dataset.fillvalue)):
         n, n_written = 1, int(bool(dataset.external or dataset.id.get_storage_size()))
         if dataset.chunks:
             n = math.prod(-(-x // y) for x, y in zip(dataset.shape, dataset.chunks, strict=True))
@@ -344,27 +313,6 @@ def require_readable(dataset: h5py.Dataset) -> None:
             )
     if why:
         raise DataError(f"{place_of(dataset)}: {dataset.name.lstrip('/')}: {why}")
-
-
-def _lacking_source(dataset: h5py.Dataset) -> str:
-    """Which part of a virtual data set can't be read, and what to do; '' where all can."""
-    n_mapped = 0
-    for path, part in _sources(dataset):
-        n, is_whole = part.vspace.get_select_npoints(), False
-        n_mapped += n
-        with contextlib.suppress(OSError, RuntimeError, KeyError), h5py.File(path, "r") as file:
-            source, chosen = file[part.dset_name], part.src_space
-            require_readable(source)
-            is_whole = source.size >= n
-            if chosen.get_select_type() != h5py.h5s.SEL_ALL:
-                is_whole = (np.array(chosen.get_select_bounds()[1]) < source.shape).all()
-        if not is_whole:
-            return (
-                f"source {part.file_name}:/{part.dset_name.lstrip('/')} is missing, damaged or too "
-                "short; put it where it was, or write one file without sources"
-            )
-    is_mapped = n_mapped >= dataset.size
-    return "" if is_mapped else "parts have no source; write one file without sources"
 
 
 def unwritten(array: Any, box: Sequence[slice]) -> np.ndarray:

@@ -76,9 +76,6 @@ class Table:
         return np.where(np.isfinite(values), values, np.nan)
 
 
-# ---- from a file --------------------------------------------------------------------------------
-
-
 def read_table(path: Path) -> Table:
     """Read a table in UTF-8 or Latin-1; OSError where it can't be read, ValueError if it is none.
 
@@ -134,9 +131,6 @@ def _header(lines: Sequence[str]) -> tuple[int, str]:
         comments = [at for at in range(first) if len(split(at, delimiter)) == len(cells)]
         first = comments[-1] if comments and len(cells) > 1 else first
     return first, delimiter
-
-
-# ---- times --------------------------------------------------------------------------------------
 
 
 def read_times(table: Table, names: Sequence[str] = ()) -> tuple[np.ndarray, set[int]]:

@@ -35,8 +35,6 @@ def same_rate(a: float, b: float) -> bool:
     return math.isclose(a, b, rel_tol=1e-5)
 
 
-# ---- units --------------------------------------------------------------------------------------
-
 UNITS: dict[str, dict[str, Any]] = {
     "time": {  # ns
         "ns nsec nanosecond": 1, "us µs μs usec microsecond": 10**3, "ms msec millisecond": 10**6,
@@ -75,8 +73,6 @@ def to_metres(values: Any, unit: str) -> tuple[Any, str]:
     except ValueError:
         return values, unit
 
-
-# ---- text and numbers ---------------------------------------------------------------------------
 
 _DATE = r"\d{1,4}[-/]|\d{8}(?![\d.])"  # with which a date begins
 # The unit of a number since 1970 by its size: in the next larger unit it would be after 5138.
@@ -130,9 +126,6 @@ def nanoseconds_to_iso(times: np.ndarray) -> list[str]:
     return [f"{text}Z" if there else "" for text, there in zip(texts, known, strict=True)]
 
 
-# ---- times of a column, by the CF conventions ---------------------------------------------------
-
-
 def decode_times(values: Any, units: str = "", calendar: str = "standard") -> np.ndarray:
     """Times of a column with attributes `units` and `calendar`: (n,) int64 ns, `NOT_A_TIME`.
 
@@ -165,9 +158,6 @@ def decode_numbers(values: np.ndarray, unit: Any, origin: int) -> np.ndarray:
     whole = values // 1
     rest = np.rint((values - whole) * unit).astype(np.int64)
     return np.where(known, whole.astype(np.int64) * unit + origin + rest, NOT_A_TIME)
-
-
-# ---- clocks that are wrong ----------------------------------------------------------------------
 
 
 def refuse_far_gap(spans: Sequence[tuple[int, int, str]]) -> None:

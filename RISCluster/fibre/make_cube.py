@@ -14,7 +14,7 @@ import scipy.signal
 
 from .. import __version__
 from ..data.layouts import SMALLEST, open_spectrograms
-from ..data.storage import open_storage, other_files, stamp
+from ..data.storage import open_storage, stamp
 from ..data.times import SECOND, nanoseconds_to_iso
 from ..errors import DataError, SettingsError
 from ..io import is_remote, need, new_file, require_room
@@ -139,7 +139,7 @@ def make_cube(
     """
     records, parts = settings.records, Parts(target, settings.run)
     choices = settings.inputs("records", "result")
-    made_from = identity([choices, [[stamp(path), *other_files(path)] for path in paths]])
+    made_from = identity([choices, [[stamp(path)] for path in paths]])
     if not overwrite and is_done([target], made_from):
         return
     if target.suffix.lower() == ".zarr":
@@ -238,8 +238,7 @@ def write_cube(
             progress.add(values.shape[0] * values.shape[1])
         if is_zarr:  # so that it can be read where folders are not listed
             need("zarr").consolidate_metadata(root.store)
-    names = ("time step", "channel", "frequency"), ("", "", "frequencies")
-    text = f"{target}: {' x '.join(map(count, shape, *names))}"
+    text = f"{target}: {shape[0]:,} time steps x {shape[1]:,} channels x {shape[2]:,} frequencies"
     if "frequency" in axes:
         text += f", {axes['frequency'][0]:g} to {axes['frequency'][-1]:g} Hz"
     if "times" in axes:

@@ -66,7 +66,7 @@ class NetworkShape:
     @property
     def n_latents(self) -> int:
         """All features of a sample, D."""
-        return self.n_features + self.fixed.total
+        return self.n_features + self.fixed.smoothed + self.fixed.modulation
 
     def fixed_features(self) -> FixedFeatures:
         """Fixed features that are not fitted yet."""
@@ -95,7 +95,7 @@ class Encoder(nn.Module):
         if shape.latent_activation == "relu":
             layers.append(nn.ReLU())
         self.encoder = nn.Sequential(*layers)
-        self.fixed = shape.fixed_features() if shape.fixed.total else None
+        self.fixed = shape.fixed_features() if self.n_latents > shape.n_features else None
 
     def learnt(self, x: torch.Tensor) -> torch.Tensor:
         """Learnt latents alone, (N, n_features)."""

@@ -29,11 +29,6 @@ class FixedFeatureSizes:
     smoothed: int = 0
     modulation: int = 0
 
-    @property
-    def total(self) -> int:
-        """Fixed features of a sample."""
-        return self.smoothed + self.modulation
-
 
 def possible_sizes(wanted: int, n_rows: int, n_times: int, n_samples: int) -> FixedFeatureSizes:
     """Components of each kind: as many as wanted, limited by bins and by training samples."""
@@ -97,7 +92,16 @@ class FixedFeatures(nn.Module):
         f = np.kron(np.eye(x.shape[1], dtype=np.float32), f)  # of each component
         smooth = f @ images.numpy() @ t.T
         amplitude = images * self.scale + self.mean
-        weight = _frequency_weights(smooth, amplitude.numpy())[:, None]
+        # Components of the weighted spectrogram are those of two copies of equal variance: itself,
+        # and divided by the background, the median amplitude of each frequency. The first alone is
+        # dominated by the loudest frequencies of the noise, the second by the quietest.
+        rows = amplitude.numpy().swapaxes(0, 1)
+        background = np.array([np.median(row) for row in rows], np.float64)
+        mean_amplitude = np.abs(amplitude.numpy()).mean(dtype=np.float64)
+        background = np.maximum(background / (mean_amplitude or 1.0), MIN_BACKGROUND)
+        variance = smooth.var(axis=0).sum(axis=1)
+        relative = variance.sum() / (variance / background**2).sum() if variance.any() else 1.0
+        weight = np.sqrt(1 + relative / background**2).astype(np.float32)[:, None]
         axes, _ = _principal_axes(weight * smooth, len(self.smoothed), spread, seed)
         # Projecting the smoothed image equals projecting the image on smoothed axes.
         axes = f.T @ (weight * axes.reshape(-1, *images.shape[1:])) @ t
@@ -106,21 +110,6 @@ class FixedFeatures(nn.Module):
         axes, centre = _principal_axes(spectra, len(self.modulation), spread, seed)
         self.modulation.copy_(torch.from_numpy(axes))
         self.centre.copy_(torch.from_numpy(axes @ centre))
-
-
-def _frequency_weights(smooth: np.ndarray, amplitude: np.ndarray) -> np.ndarray:
-    """Weight of each frequency, (F,), of smoothed spectrograms (N, F, T) and their amplitudes.
-
-    Components of the weighted spectrogram are those of two copies of equal variance: itself, and
-    divided by the background, the median amplitude. The first alone is dominated by the loudest
-    frequencies of the noise, the second by the quietest.
-    """
-    median = np.array([np.median(amplitude[:, f]) for f in range(amplitude.shape[1])], np.float64)
-    mean = np.abs(amplitude).mean(dtype=np.float64)
-    background = np.maximum(median / (mean or 1.0), MIN_BACKGROUND)
-    variance = smooth.var(axis=0).sum(axis=1)
-    relative = variance.sum() / (variance / background**2).sum() if variance.any() else 1.0
-    return np.sqrt(1 + relative / background**2).astype(np.float32)
 
 
 def _principal_axes(

@@ -1,6 +1,6 @@
-"""Colours and titles of clusters, spectrogram panels, axes of time, legends."""
+"""Colours of clusters, panels with spectrograms, axes of time, legends."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ..data.layouts import SpectrogramFile, side_by_side
-from ..runs.labels import cluster_title
 
 COLOUR_MAP = "viridis"
 UNUSABLE_COLOUR = (0.6, 0.6, 0.6)
@@ -35,11 +34,6 @@ def plain(text: str, longest: int = LONGEST_TITLE) -> str:
     """A text for a figure: shortened, and dollar signs escaped."""
     short = text if len(text) <= longest else f"{text[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
     return short.replace("$", r"\$")
-
-
-def short_title(label: int, names: Mapping[int, str] | None) -> str:
-    """Title of a cluster, as a figure has room for."""
-    return plain(cluster_title(label, names or {}))
 
 
 def new(width: float, height: float) -> Figure:
@@ -126,7 +120,7 @@ def legend_beside(figure: Figure, handles: Sequence[Any], title: str = "Cluster"
     """A legend to the right of all panels."""
     figure.legend(
         handles=handles, title=title, loc="outside right center", frameon=False, fontsize=9,
-        ncols=1 + (len(handles) - 1) // 24,
+        ncols=1 + (len(handles) - 1) // 24, markerscale=2,
     )  # fmt: skip
 
 

@@ -1,46 +1,62 @@
-"""Write the report of a run: figures, names of clusters, and one page."""
+"""Write the report of a run: figures, names of clusters, and one HTML page."""
 
 import base64
+import hashlib
+import json
+import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from PIL import Image
 
+from .. import __version__
+from ..clustering import fit, selection
 from ..errors import RunError, SettingsError
-from ..evaluation.samples import require_package
+from ..evaluation import comparison, performance
+from ..evaluation.samples import MAPS, require_package
 from ..io import write_text
+from ..plots.scores import PANELS
 from ..runs.run import STAGES, open_run, write_names
-from ..runtime import Progress, log
-from . import sections as tables
-from .figures import Draw, Results, image_of
-from .overview import cards_section, chosen_section, overview_section, samples_section
-from .page import environment, made_from, render
+from ..runtime import Progress, count, log
+from . import sections
+from .figures import image_of
+from .results import METHODS, Results
 
 REPORT = "report.html"
 COLOURS = 64  # of a figure on the page
-# Anchor, title, function that returns values for the template or None, which leaves it out.
+# Anchor, title, function that returns values for the template; without content it is left out.
 SECTIONS = (
-    ("overview", "", overview_section),
-    ("clusters", "Clusters", cards_section),
-    ("samples", "What to look at next", samples_section),
-    ("chosen", "Chosen samples", chosen_section),
-    ("map", "Map and time line", lambda results: {}),
-    ("stations", "Stations", tables.stations_section),
-    ("time", "Time and environment", tables.time_section),
-    ("relations", "Relations between clusters", tables.relations_section),
-    ("truth", "Agreement with known classes", tables.truth_section),
+    ("overview", "", sections.overview),
+    ("clusters", "Clusters", sections.cards),
+    ("samples", "What to look at next", None),
+    ("chosen", "Chosen samples", None),
+    ("map", "Map and time line", None),
+    ("stations", "Stations", sections.stations),
+    ("time", "Time and environment", sections.time),
+    ("relations", "Relations between clusters", None),
+    ("truth", "Agreement with known classes", None),
 )
 TECHNICAL = (
-    ("run", "Run", tables.run_section),
-    ("training", "Training", tables.training_section),
-    ("choice", "Why this number of clusters", tables.choice_section),
-    ("measures", "Measures of the clusters", tables.measures_section),
-    ("comparison", "Mixture against refinement", tables.refinement_section),
-    ("citing", "Citing", lambda results: {}),
+    ("run", "Run", sections.run),
+    ("training", "Training", None),
+    ("choice", "Why this number of clusters", None),
+    ("measures", "Measures of the clusters", None),
+    ("comparison", "Mixture against refinement", None),
+    ("citing", "Citing", None),
 )
+MADE_FROM = re.compile('<meta name="riscluster-made-from" content="([^"]*)">')
+HEAD = 4096  # characters at the beginning of a page that hold it
+DOI = re.compile(r"\b10\.\d{4,9}/[\w./()-]*\w")
+MISSING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
+SHADES = 10  # steps of the shading of a table
 
 
 def write_report(
@@ -74,44 +90,126 @@ def write_report(
         if output is None:
             write_names(run)
         found = [make_sections(results, group) for group in (SECTIONS, TECHNICAL)]
-        write_text(path, render(results.data, run, run.folder.resolve().name, *found))
-    n = sum(len(section["figures"]) for group in found for section in group)
+        page = render(results, run.folder.resolve().name, *found)
+        write_text(path, page)
+    n = page.count('<figure class="picture">')
     log.info(f"report: {path.stat().st_size / 1e6:.1f} MB, {n} figures")
     return path
 
 
+def made_from(path: Path) -> list[str]:
+    """Stages that a page shows; none where there is no page."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", errors="replace") as file:
+        found = MADE_FROM.search(file.read(HEAD))
+    return found[1].split() if found else []
+
+
 def make_sections(results: Results, group: Sequence[tuple]) -> list[dict[str, Any]]:
-    """Sections that are not empty, with their HTML and images; one that fails becomes a note."""
+    """Sections with content, as HTML, and their notes; one that fails becomes a note."""
     template, found = environment().get_template("sections.html"), []
     common = {"results": results, "run": results.run, "file": results.file, "final": results.stage}
+    common["picture"] = lambda name: picture(results, name)
     with Progress("Report", len(group), "sections") as progress:
-        for anchor, title, make in group:
+        for anchor, title, values in group:
             progress.add(1)
-            section = {"anchor": anchor, "title": title, "notes": [], "figures": {}, "html": ""}
+            section = {"anchor": anchor, "title": title, "notes": []}
             try:
-                if (context := make(results)) is None:
-                    continue
-                section |= context
-                draws = section["figures"].items()
-                section["figures"] = {name: _image(results, name, draw) for name, draw in draws}
-                section["html"] = Markup(template.render(common | section))
+                section |= (values(results) if values else None) or {}
+                section["html"] = Markup(template.render(common | section).strip())
             except Exception as error:  # the other sections do not depend on it
                 fault = f"left out: {type(error).__name__}: {error}"
                 log.warning(f"report: {title or anchor}: {fault}")
-                section["notes"] = [f"This section is {fault}"]
-            found.append(section)
+                section |= {"notes": [f"This section is {fault}"], "html": ""}
+            if section["html"] or section["notes"]:
+                found.append(section)
     return found
 
 
-def _image(results: Results, name: str, draw: Draw) -> dict[str, Any]:
-    """A figure of fewer colours as a data URI, with its size; or its fault."""
-    buffer = BytesIO()
+def picture(results: Results, name: str) -> dict[str, Any] | None:
+    """A figure of fewer colours as a data URI, with its size; its fault; or None without it."""
     try:
-        image = image_of(results, name, draw)
+        image = image_of(results, name)
     except Exception as error:  # the other figures do not depend on it
         fault = f"{name} could not be drawn: {type(error).__name__}: {error}"
         log.warning(f"report: {fault}")
         return {"fault": fault}
+    if image is None:
+        return None
+    buffer = BytesIO()
     image.quantize(COLOURS, Image.Quantize.FASTOCTREE).save(buffer, "PNG")
     source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     return {"source": source, "width": image.width, "height": image.height}
+
+
+# ---- HTML ---------------------------------------------------------------------------------------
+
+
+def render(results: Results, title: str, first: Sequence, technical: Sequence = ()) -> str:
+    """The whole page: data of the script, sections with an anchor, a title, notes, their HTML."""
+    made, folder = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), results.run.folder.resolve()
+    data = {"clusters": [], "stations": [], "corrections": [], **results.data}
+    style, script = (
+        files(__package__).joinpath(name).read_text(encoding="utf-8").strip()
+        for name in ("page.css", "page.js")
+    )
+    share = "background:color-mix(in srgb,var(--accent) {}%,transparent)"
+    shades = [f".h{step}{{{share.format(5 * step)}}}" for step in range(1, SHADES + 1)]
+    colours = [f'[data-c="{k}"]{{--c:{x["colour"]}}}' for k, x in enumerate(data["clusters"])]
+    style = "\n".join([style, *shades, *colours])
+    hashes = (hashlib.sha256(text.encode()).digest() for text in (style, script))
+    of_style, of_script = (f"'sha256-{base64.b64encode(one).decode()}'" for one in hashes)
+    policy = (
+        f"default-src 'none'; img-src data:; style-src {of_style}; script-src {of_script}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    content = json.dumps(data, allow_nan=False).replace("<", "\\u003c")
+    style, script, content = map(Markup, (style, script, content))
+    return environment().get_template("page.html").render(
+        data=data, content=content, style=style, script=script, policy=policy, title=title,
+        sections=first, technical=technical, made_from=results.run.stages,
+        footer=f"Made on {made} by RISCluster {__version__} from {folder}",
+    )  # fmt: skip
+
+
+@cache
+def environment() -> Environment:
+    """Templates with every text escaped; an unknown name is an error."""
+    made = Environment(
+        loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.do"],
+    )  # fmt: skip
+    made.filters |= {
+        "shown": shown, "linked": linked, "percent": percent, "count": "{:,}".format,
+        "counted": count, "time": lambda time: str(time)[:19].replace("T", " "),  # UTC
+    }  # fmt: skip
+    made.globals |= {
+        "comparison": comparison, "fit": fit, "selection": selection,
+        "performance": performance, "MAPS": MAPS, "METHODS": METHODS, "PANELS": PANELS,
+    }  # fmt: skip
+    return made
+
+
+def linked(text: str) -> Markup:
+    """Escaped text in which every DOI is a link."""
+    link = r'<a href="https://doi.org/\g<0>" rel="noopener noreferrer">\g<0></a>'
+    return Markup(DOI.sub(link, str(escape(text))))
+
+
+def shown(value: Any, digits: int = 4) -> str:
+    """Text of a value: integers with separators, `digits` significant digits, a dash for none."""
+    if value is None or value != value:  # NaN
+        return MISSING
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if not isinstance(value, (int, float, np.number)):
+        return str(value)
+    whole = isinstance(value, (int, np.integer)) or abs(value) >= 1000
+    text = f"{value:,.0f}" if whole else f"{value:#.{digits}g}".rstrip(".")
+    return text.replace("-", MINUS)
+
+
+def percent(share: float) -> str:
+    """A share as ``12.5%``."""
+    return MISSING if np.isnan(share) else f"{share:.1%}"

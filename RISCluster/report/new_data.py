@@ -1,8 +1,7 @@
 """Page, gallery and map of new data that a finished run has labelled."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,52 +11,20 @@ import pandas
 
 from ..data.cube_file import CubeFile
 from ..data.layouts import SpectrogramFile
-from ..evaluation.comparison import certainty
 from ..evaluation.performance import measure
 from ..evaluation.samples import DRIFT, OUTLYING
 from ..io import new_file, open_rows, write_text
 from ..run_folder import StageFolder
 from ..runs.labels import read_labels
-from ..runs.run import FinishedRun, FinishedStage, open_run, read_names
+from ..runs.run import FinishedRun, open_run, read_names
 from ..runtime import log
 from ..settings import Settings
-from .figures import METHODS, Results, gallery, label_map
-from .make_report import make_sections
-from .overview import cards_section, samples_section
-from .page import render
+from .figures import gallery, label_map
+from .make_report import make_sections, render
+from .results import Results
+from .sections import cards
 
 LARGEST = 10**7  # samples of new data, whose table is in memory
-
-
-@dataclass(frozen=True)
-class NewLabels(FinishedStage):
-    """Labels of new data, as a stage with the models of the one that gave them."""
-
-    output: Path = Path()  # their table
-    posterior: Callable[[np.ndarray], np.ndarray] | None = None
-
-    table = cached_property(lambda self: read_labels(self.output))
-    latents = cached_property(lambda self: open_rows(self.output.with_suffix(".latent.npy")))
-
-    @cached_property
-    def sizes(self) -> np.ndarray:
-        """Members of each cluster; `cluster_sizes` are those of the stage."""
-        return np.bincount(self.labels[self.labels >= 0], minlength=self.n_clusters)
-
-    def soft(self, index: np.ndarray) -> np.ndarray:
-        """See `FinishedStage`."""
-        return self.posterior(self.latents[index])
-
-
-class NewResults(Results):
-    """Results of new data, on the map of the stage that labelled them."""
-
-    @cached_property
-    def performances(self) -> list[Any]:
-        """Mean probabilities alone: the others need all data again."""
-        probability = self.stage.table["probability"].to_numpy("f8")
-        found = measure(probability, self.stage.labels, self.stage.n_clusters)
-        return [SimpleNamespace(measures={"probability": found})]
 
 
 def write_new_page(
@@ -71,51 +38,55 @@ def write_new_page(
     page, image = output.with_suffix(".html"), settings.run.figure_format
     with open_run(folder.run_folder) as known:
         trained = replace(known.stages[folder.name], corrections=None)
-        metrics = {"n_clusters": trained.n_clusters, "cluster_sizes": trained.cluster_sizes}
-        stage = NewLabels(folder.name, folder.path, metrics, {}, settings, None, output, posterior)
+        k, table = trained.n_clusters, read_labels(output)
+        labels, latents = table["label"].to_numpy(), open_rows(output.with_suffix(".latent.npy"))
+        metrics = {"n_clusters": k, "cluster_sizes": trained.cluster_sizes}
+        stage = replace(trained, metrics=metrics, provenance={}, settings=settings)
+        vars(stage).update(  # in place of what is read from the folder of the stage
+            table=table, latents=latents, sizes=np.bincount(labels[labels >= 0], minlength=k),
+            soft=lambda index: posterior(latents[index]),
+        )  # fmt: skip
         names = read_names(known.folder, stage, [])
         run = FinishedRun(known.folder, settings, {stage.name: stage}, file, names=names)
-        results = NewResults(run)
-        results.mapped, results.chosen = trained, ()  # report.samples are of the run
-        draws = {output.with_suffix(f".gallery.{image}"): partial(gallery, results)}
+        results = Results(run)
+        results.mapped, results.label_image = trained, output.with_suffix(".h5")
+        results.chosen, results.choice = (), None  # report.samples and K are of the run
+        probability = measure(table["probability"].to_numpy("f8"), labels, k)
+        results.performances = [SimpleNamespace(measures={"probability": probability})]
+        draws = {output.with_suffix(f".gallery.{image}"): gallery}
         if isinstance(file, CubeFile):
-            draw = partial(label_map, results, output.with_suffix(".h5"), output.stem)
-            draws[output.with_suffix(f".{image}")] = draw
+            draws[output.with_suffix(f".{image}")] = label_map
         for path, draw in draws.items():
             with new_file(path) as partial_file:
-                draw().savefig(partial_file, format=image)
-        sections = make_sections(results, SECTIONS)
+                draw(results).savefig(partial_file, format=image)
+        sections = (
+            ("overview", "", lambda results: _overview(results, output)),
+            ("clusters", "Clusters", cards),
+            ("samples", "What to look at next", None),
+            ("map", "Map and time line", None),
+        )
         title = f"{output.stem}, labelled with {known.folder.resolve().name}"
-        write_text(page, render(results.data, results.run, title, sections))
+        write_text(page, render(results, title, make_sections(results, sections)))
     log.info(f"{page}: page; {', '.join(map(str, draws))}")
 
 
-def _overview(results: NewResults) -> dict[str, Any]:
+def _overview(results: Results, output: Path) -> dict[str, Any]:
     """What is new, and how much it differs from the training set."""
     stage, old = results.stage, results.mapped.cluster_sizes
-    outlying = pandas.read_csv(stage.output, usecols=["outlier"])["outlier"].to_numpy() == 1
-    n, share = stage.sizes.sum(), outlying.sum() / stage.sizes.sum()
+    outlying = pandas.read_csv(output, usecols=["outlier"])["outlier"].to_numpy() == 1
+    counts = np.bincount(stage.labels[outlying & (stage.labels >= 0)], minlength=len(old))
+    share = outlying.sum() / stage.sizes.sum()
     note = "The data differ from the training set: labels of outliers are doubtful; train anew."
-    means = results.performances[0].measures["probability"]
-    rows = [
-        (
-            results.titles[label], size, f"{size / n:.1%}", f"{old[label] / old.sum():.1%}",
-            means[label], int(outlying[stage.labels == label].sum()),
-        )
-        for label, size in enumerate(stage.sizes.tolist())
-    ]  # fmt: skip
-    header = "Cluster", "Samples", "Share", "Share in the run", "Mean probability", "Outliers"
+    columns = {
+        "Cluster": results.titles, "Samples": stage.sizes,
+        "Share": [f"{x:.1%}" for x in stage.sizes / stage.sizes.sum()],
+        "Share in the run": [f"{x:.1%}" for x in old / old.sum()],
+        "Mean probability": results.performances[0].measures["probability"][: len(old)],
+        "Outliers": counts,
+    }  # fmt: skip
+    rows = list(zip(*columns.values(), strict=True))
     return {
-        "method": METHODS[stage.name], "choice": None, "sure": certainty(stage),
         "outliers": int(outlying.sum()), "share": share, "most": OUTLYING,
         "notes": [note] * int(share > DRIFT),
-        "table": {"header": header, "rows": rows, "clusters": [*range(len(rows))]},
+        "table": {"header": [*columns], "rows": rows, "clusters": [*range(len(rows))]},
     }  # fmt: skip
-
-
-SECTIONS = (
-    ("overview", "", _overview),
-    ("clusters", "Clusters", cards_section),
-    ("samples", "What to look at next", samples_section),
-    ("map", "Map and time line", lambda results: {}),
-)

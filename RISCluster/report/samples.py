@@ -5,7 +5,6 @@ Letters: N samples of the file, m samples of the page, F x T bins, K clusters.
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -21,7 +20,8 @@ from ..data.layouts import SpectrogramFile, side_by_side
 from ..data.measures import find_peaks
 from ..plots.style import COLOUR_MAP, cluster_colour
 from ..runs.labels import usable_sample
-from .figures import Results, map_of
+from .figures import map_of
+from .results import Results
 
 POINTS = 50_000  # samples of the page at most
 TILES = ((5_000, 40, 48), (15_000, 24, 32), (np.inf, 16, 24))  # height and width up to a number
@@ -34,17 +34,33 @@ NEAREST = 3  # latents of the map between which another one is placed
 AUDIBLE = 1500.0  # Hz, to which the upper end of the frequencies is sped up
 
 
-@dataclass
-class Measured:
-    """Quantities of the samples that the page shows."""
+class PageSamples:
+    """The samples of the page, read once: `chosen` ones, and at most `POINTS` drawn at random."""
 
-    index: np.ndarray  # (m,), ascending
-    peak: np.ndarray  # (m,), largest value as stored
-    frequency: np.ndarray  # (m,), at the largest value
-    spectra: np.ndarray  # (m, F), mean over time, dB or as stored
-    tiles: np.ndarray | None = None  # (m, height, width), uint8
-    low: float = 0.0  # dB below the peak of a sample, or as stored: lower end of the colours
-    decibel: bool = True  # whether values are amplitudes, drawn in dB
+    def __init__(self, results: Results, chosen: Sequence[int]):
+        file, self.chosen = results.file, chosen
+        drawn = usable_sample(results.stage.labels, POINTS, results.settings.run.seed)
+        self.index = np.union1d(drawn, np.array(chosen, dtype=np.int64))  # (m,), ascending
+        m, unit = len(self.index), file.amplitude_unit.lower()
+        is_power = any(word in unit for word in ("power", "^2", "**2", "\u00b2"))
+        self.scale = 10.0 if is_power or file.layout == "cube" else 20.0  # decibels of a decade
+        self.decibel = True  # whether values are amplitudes, drawn in dB, and none is negative
+        self.peak, self.frequency = np.empty((2, m))  # largest value, and the frequency at it
+        self.spectra = np.empty((m, file.n_frequencies), "f4")  # mean over time, dB or as stored
+        size = next(size for n, *size in TILES if m <= n)
+        images = np.zeros((m, *size), np.float32)
+        for block, x in file.read_blocks(self.index):
+            at, x = np.searchsorted(self.index, block), side_by_side(x, len(file.components))
+            self.decibel &= bool(x.min() >= 0)
+            self.peak[at], self.frequency[at] = find_peaks(x, file.frequency)
+            self.spectra[at] = x.mean(2)
+            images[at] = adaptive_avg_pool2d(torch.from_numpy(x)[:, None], size)[:, 0]
+        if self.decibel:
+            self.spectra = self.scale * np.log10(np.maximum(self.spectra, 1e-30))
+        images = self._relative(images)
+        # Lower end of the colours: dB below the peak of a sample, or as stored
+        self.low = float(np.median(np.percentile(images[:2000], 20, axis=(1, 2))))
+        self.tiles = self._shades(images)  # (m, height, width), uint8
 
     def quartiles(self, values: np.ndarray, members: np.ndarray) -> list | None:
         """Quartiles (3, ...) of the values of members (m,), bool; None without any."""
@@ -52,64 +68,46 @@ class Measured:
             return None
         return np.percentile(values[members], (25, 50, 75), axis=0).tolist()
 
+    def large(self, results: Results) -> tuple[list[int], np.ndarray]:
+        """Indices of the chosen and some more samples, and their images (n, h, w), uint8."""
+        file, n = results.file, len(results.file.components)
+        bins = file.n_frequencies, n * file.n_times
+        shape = tuple(min(LARGEST_IMAGE, size) // 8 * 8 or 8 for size in bins)
+        most = max(0, int(LARGE_BYTES / (0.35 * shape[0] * shape[1])) - len(self.chosen))
+        rng = np.random.default_rng(results.settings.run.seed)
+        more = rng.permutation(np.setdiff1d(self.index, self.chosen))[:most].tolist()
+        index, images = [*self.chosen, *more], []
+        for i in index:
+            x = torch.from_numpy(side_by_side(file.read(i, i + 1), n))[:, None]
+            images.append(interpolate(x, shape, mode="bilinear", antialias=True)[0, 0].numpy())
+        return index, self._shades(self._relative(np.array(images)))
 
-def measure(results: Results, chosen: Sequence[int]) -> Measured:
-    """Read at most `POINTS` samples, and those that are chosen, once."""
-    file = results.file
-    index = usable_sample(results.stage.labels, POINTS, results.settings.run.seed)
-    index = np.union1d(index, np.array(chosen, dtype=np.int64)).astype(np.int64)
-    m = len(index)
-    found = Measured(index, *np.empty((2, m)), np.empty((m, file.n_frequencies), "f4"))
-    size = next(size for n, *size in TILES if m <= n)
-    images = np.zeros((m, *size), np.float32)
-    for block, x in file.read_blocks(index):
-        at, x = np.searchsorted(index, block), side_by_side(x, len(file.components))
-        found.decibel &= bool(x.min() >= 0)
-        found.peak[at], found.frequency[at] = find_peaks(x, file.frequency)
-        found.spectra[at] = x.mean(2)
-        images[at] = adaptive_avg_pool2d(torch.from_numpy(x)[:, None], size)[:, 0]
-    if found.decibel:
-        found.spectra = _scale(file) * np.log10(np.maximum(found.spectra, 1e-30))
-    images = _relative(images, found, file)
-    found.low = float(np.median(np.percentile(images[:2000], 20, axis=(1, 2))))
-    found.tiles = _as_bytes(images, found)
-    return found
+    def _relative(self, images: np.ndarray) -> np.ndarray:
+        """Values (n, h, w) relative to the peak, in dB; their difference if some are negative."""
+        peaks = images.max((1, 2), keepdims=True)
+        if not self.decibel:
+            return images - peaks
+        least = 10 ** (-DECIBELS / self.scale)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.scale * np.log10(np.maximum(images / peaks, least))
 
-
-def _scale(file: SpectrogramFile) -> float:
-    """Decibels of a decade: cubes and squared units are power, others amplitudes."""
-    unit = file.amplitude_unit.lower()
-    power = file.layout == "cube" or any(word in unit for word in ("power", "^2", "**2", "\u00b2"))
-    return 10.0 if power else 20.0
+    def _shades(self, images: np.ndarray) -> np.ndarray:
+        shades = 255 * (1 - images / min(self.low, -1e-6))
+        return np.clip(np.nan_to_num(shades), 0, 255).astype(np.uint8)
 
 
-def _relative(images: np.ndarray, found: Measured, file: SpectrogramFile) -> np.ndarray:
-    """Values (m, h, w) relative to the peak, in dB; their difference if some are negative."""
-    peaks, scale = images.max((1, 2), keepdims=True), _scale(file)
-    if not found.decibel:
-        return images - peaks
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return scale * np.log10(np.maximum(images / peaks, 10 ** (-DECIBELS / scale)))
-
-
-def _as_bytes(images: np.ndarray, found: Measured) -> np.ndarray:
-    shades = 255 * (1 - images / min(found.low, -1e-6))
-    return np.clip(np.nan_to_num(shades), 0, 255).astype(np.uint8)
-
-
-# ---- the block of data --------------------------------------------------------------------------
-
-
-def page_data(results: Results, found: Measured, chosen: Sequence[int]) -> dict[str, Any]:
-    """What the page's script needs of the samples; the `chosen` ones have large spectrograms."""
-    stage, report = results.stage, results.settings.report
+def page_data(results: Results, found: PageSamples) -> dict[str, Any]:
+    """What the page's script needs of the samples."""
+    stage, file, report = results.stage, results.file, results.report
     spectra = found.spectra.astype("f8").round(2)
     corrections = [] if stage.corrections is None else stage.corrections.itertuples(name=None)
+    large, images = found.large(results)
+    rows = np.searchsorted(found.index, large).tolist()
     return {
         "stage": stage.name,
         "columns": {  # kinds as of JavaScript
             name: [f"{x.dtype.name.capitalize()}Array", _text(x)]
-            for name, x in _columns(results, found).items()
+            for name, x in _columns(results, found.index).items()
         },
         "stations": results.stations,
         "span": None if report.span is None else _milliseconds(results.span).tolist(),
@@ -127,26 +125,42 @@ def page_data(results: Results, found: Measured, chosen: Sequence[int]) -> dict[
         ],
         "corrections": [*map(list, corrections)] if results.mapped is stage else None,
         "colours": _text((255 * colormaps[COLOUR_MAP](np.arange(256))[:, :3]).astype("u1")),
-        **_pictures(results, found, chosen),
+        "frequency": [float(file.frequency[0]), float(file.frequency[-1]), file.frequency_unit],
+        "duration": [float(file.time[0]), float(file.time[-1]), file.time_unit],
+        "components": ", ".join(file.components),
+        "unit": file.amplitude_unit,
+        "low": round(found.low, 1),
+        "decibel": found.decibel,
+        "tile": _sprite(found.tiles),
+        "large": _sprite(images) | {"rows": rows},
+        "trace": _traces(file, large, rows, len(found.chosen)),
     }
 
 
-def _columns(results: Results, found: Measured) -> dict[str, np.ndarray]:
-    """Columns of m samples; those that are not known are left out."""
-    catalogue, table = results.catalogue, results.stage.table.iloc[found.index]
+def _columns(results: Results, index: np.ndarray) -> dict[str, np.ndarray]:
+    """Columns of samples (m,); those that are not known are left out.
+
+    Samples that were not embedded are placed on the map between their nearest ones that were.
+    """
+    catalogue, table = results.catalogue, results.stage.table.iloc[index]
     columns = {
-        "index": found.index.astype("u4"),
+        "index": index.astype("u4"),
         "label": table["label"].to_numpy("i2"),
         "probability": (200 * table["probability"].to_numpy()).astype("u1"),
     }
-    places = place_all(results, found.index)
-    if places is not None:
+    known, points = map_of(results)
+    if len(points):
+        nearest = KNeighborsRegressor(min(NEAREST, len(known)), weights="distance")
+        nearest.fit(results.mapped.latents[known], points)
+        places = nearest.predict(results.stage.latents[index])
+        low, high = places.min(0), places.max(0)
+        places = (65535 * (places - low) / np.maximum(high - low, 1e-12)).astype("u2")
         columns |= {"x": places[:, 0], "y": places[:, 1]}
     if catalogue.has_times:
-        times = catalogue.starttime[found.index]
+        times = catalogue.starttime[index]
         columns["time"] = np.where(np.isnat(times), np.nan, _milliseconds(times).astype("f8"))
     if catalogue.has_stations:
-        columns["station"] = catalogue.station[found.index].astype("i4")
+        columns["station"] = catalogue.station[index].astype("i4")
     if "event_id" in table:
         columns["event"] = table["event_id"].to_numpy("i4")
     return columns
@@ -158,45 +172,6 @@ def _milliseconds(times: Any) -> np.ndarray:
 
 def _text(values: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
-
-
-def place_all(results: Results, index: np.ndarray) -> np.ndarray | None:
-    """Places (m, 2), uint16, of samples on the map; None where there is no map.
-
-    Those that were not embedded are placed between their nearest ones that were.
-    """
-    known, points = map_of(results)
-    if not len(points):
-        return None
-    nearest = KNeighborsRegressor(min(NEAREST, len(known)), weights="distance")
-    nearest.fit(results.mapped.latents[known], points)
-    places = nearest.predict(results.stage.latents[index])
-    low, high = places.min(0), places.max(0)
-    return (65535 * (places - low) / np.maximum(high - low, 1e-12)).astype("u2")
-
-
-def _pictures(results: Results, found: Measured, chosen: Sequence[int]) -> dict[str, Any]:
-    """Axes, sprites of thumbnails and of large spectrograms, waveforms."""
-    file, n = results.file, len(results.file.components)
-    bins = file.n_frequencies, n * file.n_times
-    shape = tuple(min(LARGEST_IMAGE, size) // 8 * 8 or 8 for size in bins)
-    most = max(0, int(LARGE_BYTES / (0.35 * shape[0] * shape[1])) - len(chosen))
-    rng = np.random.default_rng(results.settings.run.seed)
-    large = [*chosen, *rng.permutation(np.setdiff1d(found.index, chosen))[:most].tolist()]
-    images = []
-    for i in large:
-        x = torch.from_numpy(side_by_side(file.read(i, i + 1), n))[:, None]
-        images.append(interpolate(x, shape, mode="bilinear", antialias=True)[0, 0].numpy())
-    images = _as_bytes(_relative(np.array(images), found, file), found)
-    rows = np.searchsorted(found.index, large).tolist()
-    return {
-        "frequency": [float(file.frequency[0]), float(file.frequency[-1]), file.frequency_unit],
-        "duration": [float(file.time[0]), float(file.time[-1]), file.time_unit],
-        "components": ", ".join(file.components), "unit": file.amplitude_unit,
-        "low": round(found.low, 1), "decibel": found.decibel, "tile": _sprite(found.tiles),
-        "large": _sprite(images) | {"rows": rows},
-        "trace": _traces(file, large, rows, len(chosen)),
-    }  # fmt: skip
 
 
 def _sprite(images: np.ndarray) -> dict[str, Any]:

@@ -1,125 +1,162 @@
-"""Values of the sections below the cards: where and when, relations, known classes, technical.
+"""Values of the sections of the page that templates can't compute: texts, cards, tables.
 
-Letters: K clusters, k drawn ones, B bins, V environmental series, S stations.
+Letters: K clusters, S stations.
 """
 
 import shlex
-from functools import partial
+from itertools import pairwise, zip_longest
 from typing import Any
 
 import numpy as np
 import pandas
 
-from ..catalogue.catalogue import (
-    Bins,
-    choose_bins,
-    count_occurrences,
-    largest,
-    read_environment,
-    season_names,
-)
-from ..catalogue.stations import read_stations
-from ..evaluation.comparison import side_by_side
-from ..evaluation.metrics import against_truth, reliability
-from ..evaluation.performance import performance_table
-from ..plots import latent, occurrence
-from ..plots.agreement import overlap_matrix, reliability_curve
-from ..plots.stations import station_counts, station_map
-from ..plots.style import plain
-from ..plots.training import PANELS
+from ..catalogue.catalogue import cluster_medians, count_occurrences, largest, season_names
+from ..data.measures import BANDS, MEASURES, band_edges
 from ..settings import DEFAULTS, KEYS, as_text
-from . import figures
-from .figures import Results, stage_figures
-from .overview import choice_of
+from .results import STATION_ROWS, Results
+from .samples import PageSamples, page_data
 
 Context = dict[str, Any]
-STATION_PANELS = 8  # of a figure
-STATION_ROWS = 40  # stations of a table and of a figure
+STABLE = 0.75  # adjusted Rand index between half-samples of stable clusters
+MOVED = 0.2  # share of labels that refinement changed, from which on there is a warning
+FEW = 50  # samples a cluster
+SMALL = 10  # samples of a cluster
+ONE_STATION = 0.8  # share of a cluster at one station
+EXAMPLES = 6  # samples on a card
+NEAREST = 2  # clusters on a card
+MOST = 20  # samples to look at next
+SECOND = 0.05  # probability in a second cluster from which on a sample is between clusters
+NIGHT = [20, 21, 22, 23, 0, 1, 2, 3, 4, 5]  # hours, UTC
 
 
-# ---- where --------------------------------------------------------------------------------------
+def overview(results: Results) -> Context:
+    """What a reader has to know before the clusters are interpreted."""
+    titles, catalogue, sizes = results.titles, results.catalogue, results.stage.sizes
+    found, choice = [*results.run.notes], results.choice
+    if choice and choice["stability"] < STABLE:
+        k = choice["k"]
+        found.append(f"K = {k} is not stable: fits to half of the samples give other clusters.")
+    found += choice["contradictions"] if choice else []
+    counts = catalogue.by_station()
+    for label in np.flatnonzero(sizes >= SMALL).tolist() if len(counts) > 1 else ():
+        at = int(counts[:, label].argmax())
+        share, overall = counts[at, label] / sizes[label], counts[at].sum() / sizes.sum()
+        if share > max(ONE_STATION, 2 * overall):
+            where = f"{results.place} {catalogue.stations[at]}"
+            found.append(f"{share:.1%} of cluster {titles[label]} are from {where} alone.")
+    if not results.stage.metrics.get("refined", True):
+        found.append("Refinement separated neighbours: the labels of DEC are the mixture's.")
+    elif results.refinement and results.refinement.share_moved > MOVED:
+        found.append(f"Refinement changed {results.refinement.share_moved:.1%} of the labels.")
+    if sizes.sum() < FEW * len(sizes):
+        found.append(f"Few samples: {sizes.sum():,} for {len(sizes)} clusters.")
+    return {"notes": found}
 
 
-def _titles(results: Results) -> list[str]:
-    """Titles of all clusters in figures."""
-    return [plain(f"cluster {title}") for title in results.titles]
+# ---- cards, samples to look at next -------------------------------------------------------------
 
 
-def _with_others(results: Results, counts: np.ndarray) -> tuple[np.ndarray, list[int], list[str]]:
-    """Counts (..., K) of the drawn clusters and of all others (label -1), labels, titles."""
-    labels, titles = results.largest, _titles(results)
-    mine, rest = counts[..., labels], np.delete(counts, labels, axis=-1)
-    titles = [titles[label] for label in labels]
-    if not rest.any():
-        return mine, labels, titles
-    counts = np.concatenate([mine, rest.sum(axis=-1, keepdims=True)], axis=-1)
-    return counts, [*labels, -1], [*titles, "other clusters"]
-
-
-def stations_section(results: Results) -> Context | None:
-    """Samples by station, and their map."""
-    if not results.catalogue.has_stations:
-        return None
-    counts, names = results.catalogue.by_station(), results.catalogue.stations
-    rows, place, notes = largest(counts, STATION_ROWS), results.settings.report.stations, []
-    titles, mine = [results.stations[row] for row in rows], counts[rows]
-    table = {
-        "header": (results.place, "all", *results.titles),
-        "rows": [(x, sum(n), *n) for x, n in zip(titles, mine.tolist(), strict=True)],
-        "shades": 2,
-    }
-    titles = [*map(plain, titles)]
-    draws = {"report_stations": lambda: station_counts(titles, *_with_others(results, mine))}
-    if place is not None:
-        located = read_stations(place)
-        places, notes = located.locate(names), [*located.notes]
-        known = np.isfinite(places[:, 0])
-        if not known.all():
-            notes.append(
-                f"{(~known).sum():,} of {len(names):,} have no coordinates in {located.path} and "
-                f"are not on the map, the first is {names[known.argmin()]}."
-            )
-        draws["report_station_map"] = lambda: station_map(
-            [plain(names[row]) for row in np.flatnonzero(known)], places[known],
-            *_with_others(results, counts[known]),
-        )  # fmt: skip
-    return {"n": len(counts), "table": table, "notes": notes, "figures": draws}
-
-
-# ---- when ---------------------------------------------------------------------------------------
-
-
-def time_section(results: Results) -> Context:
-    """Samples over time, beside environmental series, and by season."""
-    catalogue, settings = results.catalogue, results.settings.report
-    if not catalogue.has_times:
-        return {"interval": None}
-    bins = choose_bins(results.span, settings.interval)
-    notes, draws, environment, seasons = [], {}, None, None
-    if settings.environment is not None:
-        environment, notes = read_environment(settings.environment)
-        notes = [f"{settings.environment}: {text}" for text in notes]
-    first, last = bins.edges[[0, -1]]
-    style = {"moments": [one for one in results.moments if first <= one[0] <= last]}
-    style["log_axis"] = settings.log_axis
-    draws["report_occurrence"] = partial(_series, results, bins, environment, style)
-    if len(catalogue.stations) > 1:
-        draws["report_station_occurrence"] = partial(_by_station, results, bins, style)
-    if results.has_days:
-        seasons = _seasons(results)
-        draws["report_profiles"] = partial(_profiles, results)
+def cards(results: Results) -> Context:
+    """All facts of each cluster in one place; reads the samples of the page."""
+    stage, file, catalogue = results.stage, results.file, results.catalogue
+    typical = [table["sample"].tolist()[:EXAMPLES] for table in results.representatives.typical]
+    results.look = samples_to_look_at(results)
+    chosen = [i for i in results.chosen if stage.labels[i] >= 0]
+    chosen += [i for part in typical for i in part] + [i for i, _ in results.look]
+    found = PageSamples(results, list(dict.fromkeys(chosen)))
+    results.shown, results.data = found.index, page_data(results, found)
+    labels, distances = stage.labels[found.index], results.centroid_distances
+    hours, stations = catalogue.by_hour(), catalogue.by_station()
+    events = catalogue.events_by_cluster().to_numpy() if catalogue.has_events else None
+    medians = cluster_medians(file, stage.labels, stage.n_clusters)
+    medians = medians.dropna(subset=[*MEASURES]) if {*MEASURES} <= {*medians} else medians.iloc[:0]
+    edges = pairwise(band_edges(file.frequency)) if len(medians) else [()] * len(BANDS)
+    measures, made = results.performances[-1].measures, []
+    for label in range(stage.n_clusters):
+        mine, best = labels == label, np.argsort(-stations[:, label], kind="stable")[:3]
+        near = [at for at in np.argsort(distances[label]) if at != label]
+        made.append({
+            "label": label, "size": int(stage.sizes[label]),
+            "examples": [results.facts(i) for i in typical[label]],
+            "frequency": found.quartiles(found.frequency, mine),
+            "peak": found.quartiles(found.peak, mine),
+            "measures": {key: x[label] for key, x in measures.items()},
+            "events": None if events is None else events[label],
+            "n_stations": (stations[:, label] > 0).sum(),
+            "stations": [(results.stations[at], stations[at, label]) for at in best],
+            "hours": hours[:, label] if results.has_days else np.zeros(24),
+            "near": [(at, distances[label, at]) for at in near[:NEAREST]],
+            "medians": medians.loc[label].to_dict() if label in medians.index else None,
+        })  # fmt: skip
     return {
-        "interval": bins.interval, "recording": count_occurrences(catalogue, bins)[1],
-        "notes": notes, "seasons": seasons, "environment": environment is not None,
-        "figures": draws,
+        "cards": made, "decibel": found.decibel, "n": len(found.index), "night": NIGHT,
+        "bands": dict(zip(BANDS, edges, strict=True)),
     }  # fmt: skip
 
 
-def _seasons(results: Results) -> Context:
-    """Samples of each cluster in each season; in several years, of each year."""
-    times, labels = pandas.DatetimeIndex(results.catalogue.starttime), results.stage.labels
-    known, seasons = (labels >= 0) & times.notna(), results.settings.report.seasons
-    names = season_names(seasons)
+def samples_to_look_at(results: Results) -> list[tuple[int, str]]:
+    """At most 20 samples that are most worth a look, and why: in turn of each kind.
+
+    Samples between two clusters; of each event, large ones first, a sample whose label is not that
+    of most of its records; outliers.
+    """
+    titles, likely, catalogue = results.titles, results.representatives, results.catalogue
+    near = pandas.concat(likely.borderline, ignore_index=True)
+    near["lead"] = near["probability"] - near["second_probability"]
+    near = near[near["second_probability"] >= SECOND].sort_values("lead", kind="stable")
+    why = "between {} ({:.2f}) and {} ({:.2f})".format
+    between = [
+        (x.sample, why(titles[x.label], x.probability, titles[x.second], x.second_probability))
+        for x in near.itertuples()
+    ]
+    events = catalogue.events.query("stations > 2 and 0.5 < share < 1").add_prefix("event_")
+    odd = pandas.DataFrame({"event": catalogue.event, "label": catalogue.labels})
+    odd = odd.join(events, on="event", how="inner").query("label >= 0 and label != event_label")
+    odd = odd.groupby("event").head(1).sort_values("event_samples", ascending=False, kind="stable")
+    why = "{:.0f} of {} records of its event are in {}".format
+    disagreeing = [
+        (x.Index, why(x.event_share * x.event_samples, x.event_samples, titles[x.event_label]))
+        for x in odd.itertuples()
+    ]
+    why = "unlike others: {:.1%} of the training samples are less likely".format
+    outlying = [(x.sample, why(x.less_likely)) for x in likely.outlying.itertuples()]
+    found: dict[int, str] = {}
+    for turn in zip_longest(between, disagreeing, outlying):
+        for sample, why in filter(None, turn):
+            found.setdefault(sample, why)
+    return list(found.items())[:MOST]
+
+
+# ---- where and when -----------------------------------------------------------------------------
+
+
+def stations(results: Results) -> Context | None:
+    """Samples of each cluster at the stations with most of them."""
+    if not results.catalogue.has_stations:
+        return None
+    counts = results.catalogue.by_station()
+    rows = [
+        (results.stations[row], sum(counts[row].tolist()), *counts[row].tolist())
+        for row in largest(counts, STATION_ROWS)
+    ]
+    table = {"header": (results.place, "all", *results.titles), "rows": rows, "shades": 2}
+    notes = [] if results.report.stations is None else results.located[1]
+    return {"n": len(counts), "table": table, "notes": notes}
+
+
+def time(results: Results) -> Context:
+    """Bins of the time lines, and samples by season; in several years, of each year."""
+    catalogue = results.catalogue
+    if not catalogue.has_times:
+        return {"notes": ["The data have no start times."], "recording": None}
+    found = {
+        "recording": count_occurrences(catalogue, results.bins)[1],
+        "notes": results.environment[1], "seasons": None,
+    }  # fmt: skip
+    if not results.has_days:
+        return found
+    times, labels = pandas.DatetimeIndex(catalogue.starttime), results.stage.labels
+    known, names = (labels >= 0) & times.notna(), season_names(results.report.seasons)
     groups = [pandas.Series(times.month).map(names).fillna("other months").to_numpy()]
     if times[known].year.nunique() > 1:
         groups.append(times.year.astype("Int64").astype(str).to_numpy())
@@ -130,151 +167,24 @@ def _seasons(results: Results) -> Context:
     counts.insert(0, "all", results.stage.sizes)
     counts.insert(0, "cluster", results.titles)
     rows, clusters = counts.astype(object).to_numpy().tolist(), list(counts.index)
-    return {"header": [*counts], "rows": rows, "clusters": clusters, "shades": 2}
+    seasons = {"header": [*counts], "rows": rows, "clusters": clusters, "shades": 2}
+    return found | {"seasons": seasons}
 
 
-def _series(
-    results: Results, bins: Bins, environment: pandas.DataFrame | None, style: dict
-) -> Any:  # fmt: skip
-    (counts, recording), series = count_occurrences(results.catalogue, bins), []
-    if environment is not None:
-        means = environment.groupby(bins.index(environment.index.to_numpy())).mean()
-        means = means.reindex(range(len(recording))).to_numpy()
-        series = list(zip(map(plain, environment), means.T, strict=True))
-    labels, titles = results.largest, _titles(results)
-    panels = [(titles[label], counts[:, [label]], recording > 0) for label in labels]
-    alone = [[label] for label in labels]
-    return occurrence.occurrence_series(bins.edges, panels, alone, bins.interval, series, **style)
+# ---- run ----------------------------------------------------------------------------------------
 
 
-def _by_station(results: Results, bins: Bins, style: dict) -> Any:
-    catalogue, panels = results.catalogue, []
-    for station in largest(catalogue.by_station(), STATION_PANELS):
-        counts, recording = count_occurrences(catalogue, bins, station)
-        counts, labels, titles = _with_others(results, counts)
-        panels.append((plain(catalogue.stations[station]), counts, recording > 0))
-    every = [labels] * len(panels)
-    return occurrence.occurrence_series(
-        bins.edges, panels, every, bins.interval, titles=titles, height=1.1, **style
-    )
-
-
-def _profiles(results: Results) -> Any:
-    hours, months = results.catalogue.by_hour(), results.catalogue.by_month()
-    totals, labels = (hours.sum(axis=1), months.sum(axis=1)), results.largest
-    titles = [_titles(results)[label] for label in labels]
-    return occurrence.profiles(hours[:, labels], months[:, labels], labels, titles, totals)
-
-
-# ---- relations, measures, refinement ------------------------------------------------------------
-
-
-def relations_section(results: Results) -> Context | None:
-    """Tree of clusters and distances between their centroids."""
-    if (results.stage.sizes > 0).sum() < 2:
-        return None
-    draw = partial(latent.centroid_tree, results.centroid_distances, results.names)
-    return {"figures": {"report_tree": draw}}
-
-
-def measures_section(results: Results) -> Context:
-    """Measures and figures of the final clusters."""
-    names, map_name = results.names, f"{results.stage.name}_embedding"
-    draws = {
-        "report_means": partial(figures.means, results),
-        "report_silhouettes": partial(latent.silhouette_profiles, results.performances, names),
-        "report_distances": partial(figures.distances, results),
-        map_name: stage_figures(results, results.stage)[map_name],
-    }
-    tables = [performance_table(one, names) for one in results.performances[::-1]]
-    return {"tables": tables, "figures": draws}
-
-
-def refinement_section(results: Results) -> Context | None:
-    """What refinement changed."""
-    found, draws = results.refinement, {}
-    if found is None:
-        return None
-    labels = range(len(results.titles))
-    header = ("", "mixture (GMM)", "refined (DEC)")
-    if found.share_moved > 0:
-        draws["report_label_changes"] = partial(
-            overlap_matrix, found.table.counts, [*map(str, labels)], results.titles,
-            row_title="Cluster of the mixture (GMM)", row_clusters=labels,
-            column_title="Cluster after refinement (DEC)", column_clusters=labels,
-            title=f"{found.share_moved:.1%} of {found.table.n:,} samples moved",
-        )  # fmt: skip
-    return {"metrics": {"header": header, "rows": side_by_side(results.run)}, "figures": draws}
-
-
-def truth_section(results: Results) -> Context | None:
-    """Scores against known classes; None where the file has none."""
-    run, curves, draws, scores = results.run, [], {}, []
-    if run.truth is None or not (run.truth >= 0).any():
-        return None
-    for stage in run.labelling:
-        table, known = against_truth(run, stage), (stage.labels >= 0) & (run.truth >= 0)
-        if table is None:
-            return {"scores": None}
-        curves.append(
-            (stage.name, reliability(table, stage.table["probability"][known].to_numpy()))
-        )
-        scores.append([stage.name, table.accuracy, table.nmi, table.ari, table.purity])
-        order, present = table.order().tolist(), np.flatnonzero(table.counts.sum(0))
-        titles = [results.titles[at] if stage is results.stage else f"{at}" for at in order]
-        draws[f"report_confusion_{stage.name.lower()}"] = partial(
-            overlap_matrix, table.counts[order][:, present], titles,
-            [run.class_names[column] for column in present], row_title="Cluster",
-            column_title="Known class", row_clusters=order,
-            title=f"{stage.name}: accuracy {table.accuracy:.3f}, NMI {table.nmi:.3f}",
-        )  # fmt: skip
-    draws["report_reliability"] = partial(reliability_curve, curves)
-    scores = {"header": ("stage", "accuracy", "NMI", "ARI", "purity"), "rows": scores}
-    final = curves[-1][1]
-    return {"overlap": table, "scores": scores, "reliability": final, "figures": draws}
-
-
-# ---- run, training, K, citing -------------------------------------------------------------------
-
-
-def run_section(results: Results) -> Context:
+def run(results: Results) -> Context:
     """Settings that differ from the defaults, and commands."""
-    run, rows = results.run, []
-    for section in (
-        "run",
-        "data",
-        *["cube"] * (run.file.layout == "cube"),
-        *map(str.lower, run.stages),
-        "report",
-    ):
-        settings = (run.stages.get(section.upper()) or run).settings
+    finished, rows = results.run, []
+    sections = "run", "data", *["cube"] * (results.file.layout == "cube")
+    for section in (*sections, *map(str.lower, finished.stages), "report"):
+        settings = finished.stages.get(section.upper(), finished).settings
         for name, value in settings.values(section).items():
             if value != DEFAULTS[name]:
                 both = as_text(value), as_text(DEFAULTS[name])
                 rows.append((name, *both, KEYS[name].sentence))
     header = ("Setting", "Value", "Default", "What it is")
-    commands = [shlex.join(one.provenance.get("command", [])) for one in run.stages.values()]
+    commands = [shlex.join(one.provenance.get("command", [])) for one in finished.stages.values()]
     commands = dict.fromkeys(commands)  # `run` makes all stages
     return {"changed": {"header": header, "rows": rows}, "commands": "\n".join(commands)}
-
-
-def training_section(results: Results) -> Context:
-    """Losses of the autoencoder and of refinement, some reconstructions."""
-    draws = {}
-    for stage in results.run.stages.values():
-        draws |= stage_figures(results, stage)
-    wanted = ("AEC_loss", "AEC_reconstructions", "DEC_history")
-    return {"figures": {name: draws[name] for name in wanted if name in draws}}
-
-
-def choice_section(results: Results) -> Context | None:
-    """Criteria over K, and the choice of each."""
-    choice, name = choice_of(results), "GMM_selection"
-    if choice is None:
-        return None
-    verdicts = [(*PANELS[key], k) for key, k in choice["choices"].items()]
-    return {
-        "choice": choice,
-        "verdicts": {"header": ("criterion", "rule", "K"), "rows": verdicts},
-        "figures": {name: stage_figures(results, results.run.stages["GMM"])[name]},
-    }

@@ -54,8 +54,6 @@ def write_cluster_map(
             out["distance"] = file.distance
             out["distance"].attrs["units"] = file.distance_unit
         out.attrs["channels_have_names"] = file.names is not None
-        out.attrs["window_steps"], out.attrs["stride_steps"] = file.n_times, file.settings.stride
-        out.attrs["window_channels"] = len(file.components)
 
 
 def read_cluster_map(path: Path) -> ClusterMap:

@@ -12,7 +12,7 @@ from ..data.loading import SampleSet
 from ..data.sets import Split, subsample
 from ..errors import DataError, SettingsError
 from ..evaluation.samples import training_distribution
-from ..io import open_rows, read_npz, row_blocks, write_npz
+from ..io import open_rows, read_npz, write_npz
 from ..models.checkpoint import TrainedModel, load_model
 from ..runs.labels import label_file
 from ..runtime import log
@@ -35,9 +35,7 @@ def run_gmm(settings: Settings) -> None:
             aec.model.to(session.ranks.device)
             _possible_numbers(settings, session.file.n_samples)
             session.begin()
-            if not session.ranks.rank0(
-                (session.path / "latent.npy").exists
-            ):  # after an interruption
+            if not session.ranks.rank0((session.path / "latent.npy").exists):  # after a stop
                 session.encode(aec.model.encoder, aec.preparation)
             session.ranks.rank0(lambda: _fit_and_label(session, aec))
         session.log_summary()
@@ -47,49 +45,38 @@ def _fit_and_label(session: Session, aec: TrainedModel) -> None:
     """Fit mixtures to latents, select K, label every sample, write the stage."""
     settings, seed, path = session.settings, session.seed, session.path
     latents, criterion = open_rows(path / "latent.npy"), settings.gmm.select
-    usable = usable_latents(latents)
+    missing = np.isnan(latents[:, 0])
+    report_unusable(np.flatnonzero(missing), len(missing))
+    usable = np.flatnonzero(~missing)
     drawn = usable[subsample(len(usable), settings.gmm.fit_samples or len(usable), seed)]
     numbers, blocks = _possible_numbers(settings, len(drawn)), aec.model.shape.blocks
     if len(drawn) < len(usable):
         log.info(f"fitting to {len(drawn):,} of {len(usable):,} latents (gmm.fit_samples)")
-    chosen_latents = latents[drawn].astype(np.float64)
-    mixtures, rows, trees = fit_mixtures(
-        path, chosen_latents, blocks, numbers, settings, session.stop
-    )
+    fitted = latents[drawn].astype(np.float64)
+    mixtures, rows, trees = fit_mixtures(path, fitted, blocks, numbers, settings, session.stop)
     k = select(rows, criterion)
     log.info(f"{criterion} selects K = {k}")
     for text in contradictions(rows, k, criterion):
         log.warning(text)
     mixture = mixtures[k]
     labelling = label_file(latents, mixture.posterior, k, session.file, path)
-    _, scores = session.scores(latents, labelling)
-    metrics = scores | {
-        "temperature": mixture.temperature,
-        "n_views": 0 if trees is None else len(trees.links),
-        "stability": rows[numbers.index(k)].stability,
-    }
+    metrics = session.scores(latents, labelling)[1] | {"temperature": mixture.temperature}
+    metrics["stability"] = rows[numbers.index(k)].stability
     write_rows(path / "selection.csv", rows)
     arrays = {"n_clusters": np.array(numbers)} | mixture.arrays()
+    extra = []
     for number, each in mixtures.items():
         arrays |= each.arrays(f"_{number}")
+        if settings.gmm.all_labels:
+            extra.append(f"labels_{number}.csv")
+            label_file(latents, each.posterior, number, session.file, path, name=extra[-1])
     write_npz(path / "model.npz", **arrays)
-    extra = [f"labels_{number}.csv" for number in numbers if settings.gmm.all_labels]
-    for name, number in zip(extra, numbers, strict=False):
-        posterior = mixtures[number].posterior
-        label_file(latents, posterior, number, session.file, path, name=name)
     split = Split.load(session.run / "AEC/split.npz")
     training = SampleSet(split.both, reader=session.reader(aec.preparation))
     training_distribution(aec.model, mixture, training).save(path / "novelty.npz")
     shown = replace(trees, index=drawn[trees.index]) if trees else None  # index of the file
     remove_fits(path)
     session.finish([*RESULTS, *extra], metrics, shown)
-
-
-def usable_latents(latents: np.ndarray) -> np.ndarray:
-    """Indices of the latents that are not NaN; warns of the others."""
-    missing = np.concatenate([np.isnan(block[:, 0]) for _, block in row_blocks(latents)])
-    report_unusable(np.flatnonzero(missing), len(missing))
-    return np.flatnonzero(~missing)
 
 
 def _possible_numbers(settings: Settings, n: int) -> list[int]:

@@ -1,37 +1,45 @@
-"""Labels for new data with a finished run."""
+"""Labels for new data with a finished run: of a set, or of files as they arrive in a folder."""
 
+import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas
 
+from .. import io
 from ..data.cube_file import CubeFile
 from ..data.layouts import COLUMN_ROWS, DETECTION, SpectrogramFile
 from ..data.loading import Reader, SampleSet
 from ..data.sets import WHOLE, open_data
 from ..distributed import Ranks, choose_device, start_ranks
 from ..errors import DataError, RunError, Stopped
-from ..evaluation.samples import DRIFT, OUTLYING, TrainingDistribution, latents_and_errors
-from ..io import new_rows, read_npz, write_npz
+from ..evaluation.samples import OUTLYING, TrainingDistribution, latents_and_errors
 from ..models.checkpoint import TrainedModel, load_model
-from ..parallel import Job, Parts
+from ..parallel import Job, Parts, identity
 from ..run_folder import StageFolder
 from ..runs.labels import Posterior, assign, new_labels
 from ..runs.run import FinishedStage, open_run
-from ..runtime import Progress, StopRequest, log, start_log
+from ..runtime import Progress, StopRequest, count, log, start_log
 from ..training.encode import BATCH, in_blocks
 from .refine import soft_assignment
-from .session import describe, report_unusable, set_up_torch, warn
+from .session import report_unusable, set_up_torch, warn
 
 # Columns of the table of labels; the name of a cluster is given by the user.
 ADDED = ("reconstruction_error", "error_quantile", "log_likelihood", "likelihood_quantile")
 ADDED += ("outlier", "name")
-
-Scores = tuple[np.ndarray, np.ndarray]  # latents (n, D) and reconstruction errors (n,)
+# Catalogue of the files in a folder, and its journal.
+COLUMNS = ("file", "index", "label", "probability", "starttime", "trace_id", "event_id")
+COLUMNS += (*DETECTION, *ADDED)
+JOURNAL = ("file", "size", "modified", "samples", "labelled", "outliers", "fingerprint", "model")
+JOURNAL += ("end",)
+SUFFIXES = (".h5", ".hdf5", ".nc", ".zarr")  # of the files
+RECENT = 1000  # labelled samples, at least, of which the share of outliers is watched
 
 
 class Predictor(NamedTuple):
@@ -72,31 +80,26 @@ def open_predictor(run_folder: Path, name: str, words: Sequence[str]) -> Iterato
         trained.model.to(ranks.device)
         is_student = name == "DEC" and trained.labels == "student"
         posterior = soft_assignment(trained.model) if is_student else training.mixture.posterior
-        known = ranks, stop, network, trained, posterior, training, names
-        yield Predictor(folder, stage, *known)
+        yield Predictor(folder, stage, ranks, stop, network, trained, posterior, training, names)
 
 
 @contextmanager
 def open_new(run: Predictor, path: str | Path) -> Iterator[SpectrogramFile]:
-    """Open a file to be labelled, which has components and axes of the training set."""
+    """Open a file to be labelled, which needs the components and axes of the training set."""
+    known = run.trained
     with open_data(run.stage.settings, str(path)) as file:
-        check_axes(file, run.trained, run.network)
-        yield file
-
-
-def check_axes(file: SpectrogramFile, trained: TrainedModel, path: Path) -> None:
-    """Require components and axes of the training set; `trained` was read from `path`."""
-    here = file.components, (file.frequency_unit, file.time_unit), file.frequency, file.time
-    there = trained.components, tuple(trained.units), trained.frequency, trained.time
-    same = here[:2] == there[:2] and all(
-        len(x) == len(y) and np.allclose(x, y, rtol=1e-6, atol=0.01 * abs(y[1] - y[0]))
-        for x, y in zip(here[2:], there[2:], strict=True)
-    )
-    if not same:
-        raise DataError(
-            f"{file.path}: its samples have {_axes(*here)}, and those that {path} was trained on "
-            f"{_axes(*there)}; make the file with the settings of the training set"
+        here = file.components, [file.frequency_unit, file.time_unit], file.frequency, file.time
+        there = known.components, known.units, known.frequency, known.time
+        is_same = here[:2] == there[:2] and all(
+            len(x) == len(y) and np.allclose(x, y, rtol=1e-6, atol=0.01 * abs(y[1] - y[0]))
+            for x, y in zip(here[2:], there[2:], strict=True)
         )
+        if not is_same:
+            raise DataError(
+                f"{file.path}: its samples have {_axes(*here)}, and those that {run.network} was "
+                f"trained on {_axes(*there)}; make the file with the settings of the training set"
+            )
+        yield file
 
 
 def _axes(components: Sequence[str], units: Sequence[str], *axes: np.ndarray) -> str:
@@ -125,15 +128,14 @@ def predict(run: Predictor, path: str, output: Path, overwrite: bool) -> None:
                     f"{out}: exists already; give another name with -o, or --overwrite if it is "
                     "not the file to be labelled"
                 )
-        log.info(f"{describe(file)}: labelled with {run.folder.path} on {run.ranks.device}")
+        n, stage = f"{file.n_samples:,} samples", run.stage.path
+        log.info(f"{file.path}: {n} are labelled with {stage} on {run.ranks.device}")
         sizes, outliers = label(run, file, output)
-        usable = int(sizes.sum())
-        if not usable:
+        if not (usable := int(sizes.sum())):
             log.warning("no sample has a label: decibels need data.amplitude = linear")
             return
         log.info(f"{len(sizes)} clusters of {', '.join(f'{size:,}' for size in sizes)} samples")
-        write_line = log.warning if outliers > DRIFT * usable else log.info
-        write_line(
+        log.info(
             f"{outliers:,} of {usable:,} samples ({outliers / usable:.1%}) are outliers: worse "
             f"reconstructed or less likely than all but {OUTLYING:.1%} of the training samples, of "
             f"which up to {2 * OUTLYING:.0%} would be"
@@ -151,20 +153,21 @@ def label(run: Predictor, file: SpectrogramFile, output: Path) -> tuple[np.ndarr
 
     Returns the sizes of the clusters (K,) and the number of outliers.
     """
-    n, ranks, corrections = file.n_samples, run.ranks, _corrections(run, file)
+    n, ranks, corrections, known = file.n_samples, run.ranks, {}, run.stage.corrections
+    if known is not None and file.fingerprint() == run.stage.provenance["fingerprint"]:
+        corrections = known["label"][known["label"] >= 0].to_dict()
     sizes, outliers, unusable, first = np.zeros(run.stage.n_clusters, np.int64), 0, [], 0
     with ExitStack() as stack:
         if ranks.is_first:
             write = stack.enter_context(new_labels(output, file, ADDED, DETECTION))
             shape = n, run.trained.model.shape.n_latents
-            latents = stack.enter_context(new_rows(output.with_suffix(".latent.npy"), shape))
+            latents = stack.enter_context(io.new_rows(output.with_suffix(".latent.npy"), shape))
         progress = stack.enter_context(Progress("Labelling", n, shown=ranks.is_first))
         for z, errors in _scores(run, file, output):
             if ranks.is_first:
                 latents[first : first + len(z)] = z
-                rows = _assess(run, z, errors, first, corrections)
-                write(first, *(column.to_numpy() for _, column in rows.items()))
-                labels = rows["label"].to_numpy()
+                labels, certainty, rows = _assess(run, z, errors, first, corrections)
+                write(first, labels, certainty, *rows.to_numpy().T)
                 sizes += np.bincount(labels[labels >= 0], minlength=len(sizes))
                 outliers += int((rows["outlier"] == "1").sum())
                 unusable.append(first + np.flatnonzero(labels < 0))
@@ -181,15 +184,9 @@ def label(run: Predictor, file: SpectrogramFile, output: Path) -> tuple[np.ndarr
     return ranks.broadcast((sizes, outliers))
 
 
-def _corrections(run: Predictor, file: SpectrogramFile) -> dict[int, int]:
-    """Corrected labels by index, if the file is the data of the run."""
-    rows = run.stage.corrections
-    if rows is None or file.fingerprint() != run.stage.provenance.get("fingerprint"):
-        return {}
-    return rows["label"][rows["label"] >= 0].to_dict()
-
-
-def _scores(run: Predictor, file: SpectrogramFile, output: Path) -> Iterator[Scores]:
+def _scores(
+    run: Predictor, file: SpectrogramFile, output: Path
+) -> Iterator[tuple[np.ndarray, ...]]:
     """`_score` of blocks in the order of the file, by ranks or by the workers of a cluster."""
     n, settings = file.n_samples, run.stage.settings
     if settings.run.backend == "processes" or run.ranks.world > 1:
@@ -205,7 +202,7 @@ def _scores(run: Predictor, file: SpectrogramFile, output: Path) -> Iterator[Sco
     if not parts.run(jobs, score_part, 0, "labelling", "samples"):
         raise RunError(f"{parts.folder}: was removed by another process; run the same command")
     for job in jobs:
-        arrays = read_npz(parts.path(job))
+        arrays = io.read_npz(parts.path(job))
         yield arrays["z"], arrays["errors"]
     parts.remove()
 
@@ -218,13 +215,13 @@ def score_part(task: tuple, path: Path) -> dict[str, Any]:
     trained.model.to(ranks.device)
     with open_data(settings, source) as file:
         z, errors = _score(trained, file, ranks, start, end)
-    write_npz(path, z=z, errors=errors)
+    io.write_npz(path, z=z, errors=errors)
     return {}
 
 
 def _score(
     trained: TrainedModel, file: SpectrogramFile, ranks: Ranks, start: int, stop: int
-) -> Scores:
+) -> tuple[np.ndarray, ...]:
     """Latents and reconstruction errors of samples `start` to `stop`; NaN for unusable ones."""
     reader = Reader(file, trained.preparation, ranks.device)
     reader.skip_negative = True
@@ -239,22 +236,151 @@ def _score(
 
 def _assess(
     run: Predictor, z: np.ndarray, errors: np.ndarray, first: int, corrections: dict[int, int]
-) -> pandas.DataFrame:
-    """Columns label, probability, and `ADDED` as texts, of samples from number `first` on."""
-    usable, training = ~np.isnan(errors), run.training
+) -> tuple[np.ndarray, np.ndarray, pandas.DataFrame]:
+    """Labels, their probabilities, and `ADDED` as texts, of samples from number `first` on."""
+    usable, training, likelihood = ~np.isnan(errors), run.training, np.full(len(z), np.nan)
     labels, certainty, _ = assign(z, run.posterior, run.stage.n_clusters)
-    likelihood, outlying = np.full(len(z), np.nan), np.zeros(len(z), int)
     if usable.any():
         likelihood[usable] = training.mixture.log_likelihood(z[usable])
-        outlying[usable] = training.is_outlier(errors[usable], likelihood[usable])
     for index, corrected in corrections.items():
         if first <= index < first + len(z):
             labels[index - first], certainty[index - first] = corrected, 1
     quantiles = training.error_quantile(errors), training.likelihood_quantile(likelihood)
+    outlying = training.is_outlier(errors, likelihood).astype(int)
     columns = errors, quantiles[0], likelihood, quantiles[1], outlying
     rows = pandas.DataFrame(dict(zip(ADDED, columns, strict=False))).map("{:.6g}".format)
     rows[~usable] = ""
     rows["name"] = [run.names.get(label, "") for label in labels.tolist()]
-    rows.insert(0, "label", labels)
-    rows.insert(1, "probability", certainty)
-    return rows
+    return labels, certainty, rows
+
+
+# ---- files as they arrive -----------------------------------------------------------------------
+
+
+class Catalogue:
+    """A catalogue, and beside it its journal ``.files.csv``: a line for each labelled file.
+
+    It is written after the rows of the file, with the size of the catalogue in bytes as `end`: rows
+    behind that are of a process that was killed, and are removed.
+    """
+
+    def __init__(self, path: Path, model: str):
+        self.path, self.place, self.model = path, path.with_suffix(".files.csv"), model
+        self.journal, is_known = pandas.DataFrame(columns=JOURNAL), self.place.exists()
+        if is_known:
+            self.journal = pandas.read_csv(self.place, dtype={"fingerprint": str, "model": str})
+        end, is_other = max([0, *self.journal["end"]]), (self.journal["model"] != model).any()
+        with io.write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                if file.tell() < end or (file.tell() and not is_known) or is_other:
+                    raise RunError(
+                        f"{path}: is not the catalogue of {self.place.name} and of this run as it "
+                        "is trained now; give another name with -o"
+                    )
+                file.truncate(end)
+        self._write()
+
+    def _write(self) -> None:
+        io.write_text(self.place, self.journal.to_csv(index=False, lineterminator="\n"))
+
+    def add(self, name: str, table: Path, *values: object) -> None:
+        """Add the rows of a table of labels, if there is one, and a line to the journal."""
+        with io.write_errors(self.path), self.path.open("a", encoding="utf-8", newline="") as out:
+            if table.exists():
+                options = {"dtype": str, "na_filter": False, "chunksize": COLUMN_ROWS}
+                for rows in pandas.read_csv(table, **options):
+                    rows.insert(0, "file", name)
+                    rows = rows.reindex(columns=COLUMNS, fill_value="")
+                    rows.to_csv(out, header=out.tell() == 0, index=False, lineterminator="\n")
+            out.flush()
+            os.fsync(out.fileno())
+            lines = *self.journal.itertuples(index=False), (name, *values, self.model, out.tell())
+        self.journal = pandas.DataFrame(lines, columns=JOURNAL)
+        self._write()
+
+    def warn_of_drift(self, limit: float) -> None:
+        """Warn where the share of outliers of the latest samples is above `limit`."""
+        latest = self.journal[["labelled", "outliers"]][::-1]
+        n, outliers = latest[latest["labelled"].cumsum().shift(fill_value=0) < RECENT].sum()
+        if outliers > limit * n:
+            log.warning(
+                f"{outliers / n:.1%} of the latest {n:,} samples are outliers, more than --drift = "
+                f"{limit:g}: the data differ from the training set; train a new run on them too"
+            )
+
+
+def follow(run: Predictor, folder: Path, output: Path, interval: float, drift: float) -> None:
+    """Label every file of spectrograms in a folder once, as it arrives, until stopped.
+
+    A file is complete when it is the same in two checks, `interval` seconds apart; with 0 there is
+    one check. `drift` is the share of outliers among the latest samples for a warning.
+    """
+    if not folder.is_dir() or run.ranks.world > 1:
+        raise DataError(f"{folder}: --follow needs a folder that exists, and no torchrun")
+    before = {}  # size and time of files at the last check, as `done` when labelled or left out
+    with io.locked(output):
+        for left in output.parent.glob(f".{output.name}.*/"):  # of a process that was killed
+            io.remove_quietly(left)
+        catalogue = Catalogue(output, identity(run.stage.provenance["results"]))
+        rows = catalogue.journal[["file", "size", "modified"]].itertuples(index=False)
+        done = {name: (size, modified) for name, size, modified in rows}
+        labelled = set(done)
+        log.info(f"{folder}: waiting for files; {output} has the labels of {len(done):,}")
+        while True:
+            now = _look(folder)
+            for name, stamp in now.items():
+                is_complete = not interval or before.get(name) == stamp
+                if stamp == done.get(name) or not is_complete or run.stop.signal_number:
+                    continue
+                done[name] = stamp
+                try:
+                    if name in labelled:
+                        raise DataError(f"{folder / name}: has changed; give it another name")
+                    _label_new(run, catalogue, folder / name, name, stamp)
+                    labelled.add(name)
+                    catalogue.warn_of_drift(drift)
+                except DataError as error:
+                    log.warning(f"{error}; left out until the file changes")
+            before, end = now, time.monotonic() + interval
+            while time.monotonic() < end and not run.stop.signal_number:
+                time.sleep(min(0.2, interval))
+            if number := run.stop.signal_number:
+                text = "is complete up to the last file; run the same command to continue"
+                raise Stopped(f"{output}: {text}", number)
+            if not interval:
+                return
+
+
+def _look(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time in ns of files of spectrograms by their path in the folder, earliest first."""
+    found = {}
+    for path in folder.rglob("*"):
+        parts = path.relative_to(folder).parts
+        is_inside = any(part.endswith(".zarr") for part in parts[:-1])
+        is_hidden = any(part.startswith(".") for part in parts)
+        if path.suffix.lower() in SUFFIXES and not (is_inside or is_hidden):
+            with suppress(OSError):  # a file that was moved away meanwhile
+                files = [x.stat() for x in (path, *path.rglob("*"))]
+                stamp = sum(x.st_size for x in files), max(x.st_mtime_ns for x in files)
+                found["/".join(parts)] = stamp
+    return dict(sorted(found.items(), key=lambda item: (item[1][1], item[0])))
+
+
+def _label_new(
+    run: Predictor, catalogue: Catalogue, path: Path, name: str, stamp: tuple[int, int]
+) -> None:
+    """Label a file, unless its data are labelled under another name, and add it."""
+    own, n, n_labelled, outliers = catalogue.path, 0, 0, 0
+    with (
+        open_new(run, path) as file,
+        TemporaryDirectory(prefix=f".{own.name}.", dir=own.parent) as place,
+    ):
+        fingerprint, table = file.fingerprint(), Path(place) / "labels.csv"
+        twins = catalogue.journal["file"][catalogue.journal["fingerprint"] == fingerprint].tolist()
+        if not twins:
+            sizes, outliers = label(run, file, table)
+            n, n_labelled = file.n_samples, int(sizes.sum())
+        catalogue.add(name, table, *stamp, n, n_labelled, outliers, fingerprint)
+    text = f"{count(n_labelled, 'label')}, {count(outliers, 'outlier')}"
+    log.info(f"{path}: {f'the same data as {twins[0]}' if twins else text}")

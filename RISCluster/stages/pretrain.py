@@ -3,7 +3,7 @@
 import math
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,13 +12,13 @@ from ..data.layouts import READ_ROWS
 from ..data.loading import Preparation, SampleSet, mean_and_deviation
 from ..data.sets import Split, draw_split
 from ..errors import DataError, SettingsError
-from ..io import sha256
+from ..io import sha256, write_npz
 from ..models.autoencoder import AEC, NetworkShape, initialise, n_parameters
 from ..models.checkpoint import load_initial_weights, save_model
 from ..models.features import possible_sizes
 from ..runtime import log
-from ..settings import AecSettings, Settings
-from ..training.encode import encode, mean_squared_error
+from ..settings import Settings
+from ..training.encode import mean_squared_error
 from ..training.pretrain import PLATEAU, pretrain
 from .session import Session, open_session
 
@@ -34,7 +34,14 @@ def run_aec(settings: Settings) -> None:
     Lists in [aec] are a sweep, of which the run with the lowest validation loss is chosen.
     """
     with open_session(settings, "AEC") as session:
-        session.inputs["aec.initial_weights"] = _initial_weights(settings.aec)
+        path = Path(settings.aec.initial_weights)
+        has_weights = path.name != "none" or not settings.aec.n_epochs
+        if has_weights and not path.is_file():
+            raise SettingsError(
+                f"[aec] initial_weights = {path}: no such file; allowed: a file, or none if "
+                "aec.n_epochs is not 0"
+            )
+        session.inputs["aec.initial_weights"] = sha256(path)[:16] if has_weights else "none"
         if not session.is_done():
             data = _load_data(session)
             for one in session.combinations().values():
@@ -42,18 +49,6 @@ def run_aec(settings: Settings) -> None:
             session.begin()
             session.train(partial(_train, data=data), RESULTS, min, "validation_mse")
         session.log_summary()
-
-
-def _initial_weights(aec: AecSettings) -> str:
-    """Checksum of the initial weights, or ``none``."""
-    path = Path(aec.initial_weights)
-    is_needed = path.name != "none" or not aec.n_epochs
-    if is_needed and not path.is_file():
-        raise SettingsError(
-            f"[aec] initial_weights = {path}: no such file; allowed: a file, or none if "
-            "aec.n_epochs is not 0"
-        )
-    return sha256(path)[:16] if is_needed else "none"
 
 
 class _Data(NamedTuple):
@@ -98,13 +93,14 @@ def _load_data(session: Session) -> _Data:
 def _network(session: Session, data: _Data) -> AEC:
     file, aec = session.file, session.settings.aec
     wanted = aec.n_components
-    if wanted == "auto" and file.time_unit == "bin":  # modulation is change in time
-        log.info(
-            f"{file.path}: no time axis, and therefore no principal components; "
-            f"aec.n_components = {COMPONENTS} adds them, or, of a .npy file, data.time_step"
-        )
-        wanted = 0
-    wanted = COMPONENTS if wanted == "auto" else wanted
+    if wanted == "auto":
+        wanted = COMPONENTS
+        if file.time_unit == "bin":  # modulation is change in time
+            wanted = 0
+            log.info(
+                f"{file.path}: no time axis, and therefore no principal components; a .npy file "
+                "has one with data.time_step"
+            )
     size, n = (file.n_frequencies, file.n_times), len(file.components)
     fixed = possible_sizes(wanted, n * size[0], size[1], data.n_fitted)
     model = AEC(NetworkShape(*size, aec.n_features, aec.latent_activation, fixed, n))
@@ -115,11 +111,11 @@ def _network(session: Session, data: _Data) -> AEC:
 
 
 def _train(session: Session, data: _Data) -> None:
-    settings = session.settings
+    settings, n = session.settings, len(data.train)
     torch.manual_seed(session.seed)
     model = _network(session, data).to(session.ranks.device)
     log.info(
-        f"training {n_parameters(model):,} parameters on {len(data.train):,} samples, validating "
+        f"training {n_parameters(model):,} parameters on {n:,} samples, validating "
         f"on {len(data.validation):,}; the mean spectrogram has mse {data.variance:.4g}"
     )
     sets = data.train, data.validation
@@ -128,24 +124,31 @@ def _train(session: Session, data: _Data) -> None:
     if model.encoder.fixed is not None:
         fitted = session.ranks.rank0(lambda: _fitted_features(model, data, session.seed))
         model.encoder.fixed.load_state_dict(fitted)
-    latents = encode(model.encoder, data.validation, session.ranks).cpu().numpy()
-    spread = latents[:, : model.shape.n_features].std(axis=0) if len(latents) > 1 else np.ones(1)
     metrics = {
         "n_samples": session.file.n_samples,
-        "n_train": len(data.train),
+        "n_train": n,
         "n_validation": len(data.validation),
-        "n_unusable_drawn": len(data.split.unusable),
         "epochs": len(result.history),
         "batch_size": result.batch_size,
         "learning_rate": result.lr,
         "validation_mse": result.best,
         "mse_of_mean_spectrogram": data.variance,
-        "n_components": vars(model.shape.fixed),
         "samples_per_second": float(np.median([row[-1] for row in result.history] or [np.nan])),
         "mse": mean_squared_error(model, data.train, session.ranks),
-        "dead_features": np.flatnonzero(spread <= 1e-6 * max(spread.max(), 1e-30)).tolist(),
     }
-    session.ranks.rank0(lambda: _write(session, model, data, metrics))
+    if result.best > (1 - PLATEAU) * data.variance:
+        log.warning(
+            "the autoencoder has learnt no more than the mean spectrogram: its latents mean "
+            "little; try data.standardize = yes, another data.amplitude or seed, or more samples"
+        )
+
+    def write() -> None:
+        write_npz(session.path / "split.npz", **vars(data.split))
+        about = data.preparation, data.variance, session.file, session.fingerprint
+        save_model(session.path / "model.pt", model, *about)
+        session.finish(RESULTS, metrics)
+
+    session.ranks.rank0(write)
 
 
 def _fitted_features(model: AEC, data: _Data, seed: int) -> dict[str, torch.Tensor]:
@@ -161,15 +164,3 @@ def _fitted_features(model: AEC, data: _Data, seed: int) -> dict[str, torch.Tens
     features = shape.fixed_features()
     features.fit(x, data.preparation.mean, data.preparation.scale, spread, seed)
     return features.state_dict()
-
-
-def _write(session: Session, model: AEC, data: _Data, metrics: dict[str, Any]) -> None:
-    if metrics["validation_mse"] > (1 - PLATEAU) * data.variance:
-        log.warning(
-            "the autoencoder has learnt no more than the mean spectrogram: its latents mean "
-            "little; try data.standardize = yes, another data.amplitude or seed, or more samples"
-        )
-    data.split.save(session.path / "split.npz")
-    about = data.preparation, data.variance
-    save_model(session.path / "model.pt", model, *about, session.file, session.fingerprint)
-    session.finish(RESULTS, metrics)

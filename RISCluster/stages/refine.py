@@ -20,12 +20,12 @@ from ..io import new_file, open_rows, row_blocks, write_text
 from ..models.autoencoder import DEC, ClusteringLayer
 from ..models.checkpoint import TrainedModel, load_model, save_model
 from ..models.clustering import label_change
-from ..runs.labels import Labelling, Posterior, assign, label_file
+from ..runs.labels import Posterior, assign, label_file
 from ..runtime import log
 from ..settings import Settings
 from ..training.encode import MAX_FIXED_BYTES
 from ..training.refine import refine
-from .cluster import read_mixture, usable_latents
+from .cluster import read_mixture
 from .session import Session, open_session, warn
 
 MIN_VARIANCE = 0.02  # of the mean variance within clusters, added in every direction
@@ -82,18 +82,11 @@ def _initial_mixture(session: Session) -> Mixture:
 
 def _initial_model(session: Session, aec: TrainedModel) -> DEC:
     """A copy of the autoencoder, with the means of the mixture as centroids."""
-    mixture, scale = _initial_mixture(session), session.settings.dec.latent_scale
-    metric = np.eye(mixture.means.shape[1])
-    if scale == "global":
-        latents = open_rows(session.run / "GMM/latent.npy")
-        n = session.settings.gmm.fit_samples or len(latents)
-        drawn = latents[subsample(len(latents), n, session.seed)]
-        metric /= np.sqrt(np.nanvar(drawn, axis=0, dtype=np.float64).mean()) or 1.0
-    elif scale == "within":
-        metric = whitening(mixture)
-    centroids, metric = (torch.from_numpy(x).float() for x in (mixture.means, metric))
-    model = DEC(copy.deepcopy(aec.model), ClusteringLayer(centroids, metric))
-    return model.to(session.ranks.device)
+    mixture, metric = _initial_mixture(session), None
+    if session.settings.dec.latent_scale == "within":
+        metric = torch.from_numpy(whitening(mixture)).float()
+    clustering = ClusteringLayer(torch.from_numpy(mixture.means).float(), metric)
+    return DEC(copy.deepcopy(aec.model), clustering).to(session.ranks.device)
 
 
 def whitening(mixture: Mixture) -> np.ndarray:
@@ -108,6 +101,17 @@ def whitening(mixture: Mixture) -> np.ndarray:
     return (axes / np.sqrt(d * variances)) @ axes.T
 
 
+def soft_assignment(model: DEC) -> Posterior:
+    """The soft assignment q as a function of latents, at constant memory."""
+
+    @torch.inference_mode()
+    def q(latents: np.ndarray) -> np.ndarray:
+        z = torch.from_numpy(latents).to(model.clustering.centroids.device)
+        return np.concatenate([model.clustering(part).cpu().numpy() for part in z.split(8192)])
+
+    return q
+
+
 def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) -> None:
     """Label every sample, compute the metrics, write the folder."""
     file, path, start = session.file, session.path, _initial_mixture(session)
@@ -118,13 +122,12 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
         model, latents = _initial_model(session, aec), before
         with new_file(path / "latent.npy") as partial_path:
             shutil.copyfile(session.run / "GMM/latent.npy", partial_path)
-    k, soft = len(start.weights), "soft_assignments.npy"
-    labelling = label_file(latents, posterior, k, file, path, soft)
+    k = len(start.weights)
+    labelling = label_file(latents, posterior, k, file, path, "soft_assignments.npy")
     labels = labelling.labels
-    sampled, scores = session.scores(latents, labelling)
-    blocks = [assign(block, start.posterior, k)[0] for _, block in row_blocks(before)]
-    old = np.concatenate(blocks)
-    both = (old >= 0) & (labels >= 0)
+    (index, silhouettes), scores = session.scores(latents, labelling)
+    old = [assign(block, start.posterior, k)[0] for _, block in row_blocks(before)]
+    old, both = np.concatenate(old), labels >= 0
     metrics = scores | {
         "refined": mixture is not start,
         "neighbour_agreement": agreement[1],
@@ -135,7 +138,17 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
     }
     about = aec.preparation, aec.variance, file, session.fingerprint
     save_model(path / "model.pt", model, *about, labels="mixture" if mixture else "student")
-    table = _performance(session, aec, labelling, *sampled)
+    measured, sizes = labels[index].astype(np.int64), labelling.sizes
+    [(_, space)] = deviations(file, aec.preparation, index, [(measured, k)])
+    values = {"silhouette_latent": silhouettes, "mse_to_mean": space["mse"].to_numpy()}
+    values["inner_product_with_mean"] = space["inner_product"].to_numpy()
+    table = pandas.DataFrame({  # a row for each cluster, and one for all
+        "label": [*range(k), "all"],
+        "size": [*sizes.tolist(), labelling.n_usable],
+        "share": np.r_[sizes / labelling.n_usable, 1],
+        "mean_probability": np.r_[labelling.mean_probability, labelling.overall_probability],
+        **{name: measure(x, measured, k) for name, x in values.items()},
+    })  # fmt: skip
     text = table.to_csv(index=False, float_format="%.6g", na_rep="nan", lineterminator="\n")
     write_text(path / "cluster_performance.csv", text)
     mixture = mixture or mixture_of_clusters(latents, labelling)
@@ -143,50 +156,17 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
     session.finish(RESULTS, metrics)
 
 
-def _performance(
-    session: Session, aec: TrainedModel, labelling: Labelling, index: np.ndarray, scores: np.ndarray
-) -> pandas.DataFrame:
-    """A row for each cluster, and one for all; scores are silhouettes of the samples `index`."""
-    labels, sizes, n = labelling.labels[index].astype(np.int64), labelling.sizes, labelling.n_usable
-    [(_, space)] = deviations(session.file, aec.preparation, index, [(labels, len(sizes))])
-    values = {"silhouette_latent": scores, "mse_to_mean": space["mse"].to_numpy()}
-    values["inner_product_with_mean"] = space["inner_product"].to_numpy()
-    return pandas.DataFrame({
-        "label": [*range(len(sizes)), "all"],
-        "size": [*sizes.tolist(), n],
-        "share": np.r_[sizes / n, 1],
-        "mean_probability": np.r_[labelling.mean_probability, labelling.overall_probability],
-        **{name: measure(x, labels, len(sizes)) for name, x in values.items()},
-    })  # fmt: skip
-
-
-# ---- final labels --------------------------------------------------------------------------------
-
-
-def soft_assignment(model: DEC) -> Posterior:
-    """The soft assignment q as a function of latents, at constant memory."""
-    centroids = model.clustering.centroids
-
-    @torch.inference_mode()
-    def q(latents: np.ndarray) -> np.ndarray:
-        z = torch.from_numpy(latents).to(centroids.device)
-        return np.concatenate([model.clustering(part).cpu().numpy() for part in z.split(8192)])
-
-    return q
-
-
 def choose_final_labels(
     session: Session, start: Mixture, before: np.ndarray, refined: np.ndarray, model: DEC
 ) -> tuple[Mixture | None, tuple[float, float]]:
-    """Choose between the refined clusters and the mixture `start` of the GMM stage.
+    """Mixture that labels the samples, and neighbour agreement before and after refinement.
 
-    Neighbours in the latent space of the autoencoder, which refinement does not change, should
-    share a cluster. Refinement that separates clearly more of them than the mixture is rejected.
-    `before` and `refined` are latents (N, D) of the GMM stage and of the refined model. Returns the
-    mixture that labels (None for the soft assignment, `start` where refinement is rejected), and
-    the neighbour agreement before and after.
+    None stands for the soft assignment, `start`, the mixture of the GMM stage, for a refinement
+    that is rejected: one that separates clearly more neighbours in the latent space of the
+    autoencoder, which refinement does not change. `before` and `refined` are latents (N, D).
     """
-    mixture, usable, k, seed = None, usable_latents(refined), len(start.weights), session.seed
+    mixture, k, seed = None, len(start.weights), session.seed
+    usable = np.flatnonzero(~np.isnan(refined[:, 0]))
     gmm, dec, posterior = session.settings.gmm, session.settings.dec, soft_assignment(model)
     if dec.labels == "mixture":
         drawn = usable[subsample(len(usable), gmm.fit_samples or len(usable), seed)]

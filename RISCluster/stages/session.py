@@ -21,7 +21,7 @@ from ..data.synthetic import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
 from ..errors import SettingsError, TrainingError
 from ..evaluation.metrics import agreement, clustering_summary, event_metrics, sampled_silhouettes
-from ..io import read_json, sha256, write_csv, write_json
+from ..io import locked, read_json, sha256, write_csv, write_json
 from ..models.autoencoder import Encoder
 from ..run_folder import StageFolder
 from ..runs.labels import Labelling
@@ -44,9 +44,9 @@ class Session:
         self, settings: Settings, stage: str, ranks: Ranks, file: SpectrogramFile, stop: StopRequest
     ):
         self.settings, self.ranks, self.file, self.stop = settings, ranks, file, stop
-        self.seed = settings.run.seed
-        self.run, self.stage = settings.run_folder, StageFolder(settings.run_folder, stage)
-        self.path, self.fingerprint = self.stage.path, file.fingerprint()
+        self.seed, self.run = settings.run.seed, settings.run_folder
+        self.stage, self.fingerprint = StageFolder(self.run, stage), file.fingerprint()
+        self.path = self.stage.path  # of a run of a sweep in a folder below
         self.held = ExitStack()  # with the lock on the run, until the stage ends
         self.inputs = self.ranks.rank0(self._inputs)
 
@@ -60,8 +60,7 @@ class Session:
         inputs |= settings.inputs("data", "data") | settings.inputs("aec", "network")
         for name in MODELS[stage]:
             StageFolder(self.run, name[:3]).require_complete(inputs)
-            inputs[name] = sha256(self.run / name)[:16]
-            inputs["labels, times and ids"] = columns
+            inputs |= {name: sha256(self.run / name)[:16], "labels, times and ids": columns}
             if events is not None:
                 inputs["event_id"] = hashlib.sha256(events.tobytes()).hexdigest()[:32]
         inputs |= settings.inputs(stage.lower(), "result")
@@ -71,8 +70,6 @@ class Session:
             # Slower than fp32 on CPUs, and oneDNN's transposed convolutions gave NaN gradients.
             if precision == "bf16" and self.ranks.device.type == "cpu":
                 raise SettingsError("[run] precision = bf16 needs a GPU; allowed here: auto, fp32")
-            if precision == "bf16" and torch.cuda.get_device_capability(self.ranks.device) < (8, 0):
-                log.warning("this GPU emulates bf16, which is slow: run.precision = fp32 is faster")
         return inputs
 
     @property
@@ -117,13 +114,10 @@ class Session:
         return done
 
     def begin(self) -> None:
-        """Begin the stage, after all checks of the input."""
-
-        def begin() -> str:
-            self.held.enter_context(self.stage.lock())
-            return self.stage.begin(self.inputs, self.settings.as_ini())
-
-        log.info(f"{self.path}: {self.ranks.rank0(begin)}")
+        """Lock the run and begin the stage, after all checks of the input."""
+        self.ranks.rank0(lambda: self.held.enter_context(locked(self.run)))
+        begun = self.ranks.rank0(lambda: self.stage.begin(self.inputs, self.settings.as_ini()))
+        log.info(f"{self.path}: {begun}")
 
     # ---- sweeps ----
 
@@ -162,25 +156,20 @@ class Session:
             except TrainingError as error:
                 log.warning(f"sweep: {name} failed and is left out: {error}")
 
-        def read_scores() -> dict[str, float]:
+        def choose() -> None:
             metrics = {name: read_json(path) for name, path in made.items() if path.exists()}
-            return {name: x[criterion] for name, x in metrics.items() if x[criterion] is not None}
+            known = {name: each[criterion] for name, each in metrics.items()}
+            scores = {name: score for name, score in known.items() if score is not None}
+            if not scores:
+                raise TrainingError(f"{self.path}: no run of the sweep has a {criterion}")
+            chosen = best(scores, key=scores.get)
+            log.info(f"best of {len(scores)} by {criterion}: {chosen}")
+            shutil.copytree(runs[chosen].path, self.path, dirs_exist_ok=True)
+            write_csv(self.path / "sweep.csv", ("combination", criterion), scores.items())
+            self.settings = runs[chosen].settings
+            self.finish([*results, "sweep.csv"], metrics[chosen] | {"sweep_best": chosen})
 
-        scores = self.ranks.rank0(read_scores)
-        if not scores:
-            raise TrainingError(f"{self.path}: no run of the sweep has a {criterion}; change it")
-        chosen = best(scores, key=scores.get)
-        log.info(f"best of {len(scores)} by {criterion}: {chosen}")
-        table = ("combination", criterion), scores.items()
-        self.ranks.rank0(lambda: self._take(runs[chosen], results, table))
-
-    def _take(self, best: "Session", results: list[str], table: tuple) -> None:
-        """Copy the results of the best run of a sweep and complete the stage."""
-        shutil.copytree(best.path, self.path, dirs_exist_ok=True)
-        write_csv(self.path / "sweep.csv", *table)
-        metrics = read_json(best.path / "metrics.json") | {"sweep_best": best.path.name}
-        self.settings = best.settings
-        self.finish([*results, "sweep.csv"], metrics)
+        self.ranks.rank0(choose)
 
     # ---- end of a stage ----
 
@@ -192,26 +181,24 @@ class Session:
         write_json(self.path / "metrics.json", metrics)
         if self.path != self.stage.path:
             return
-        if self.settings.run.figures:
+        if self.settings.run.figures and self.stage.name != "DEC":  # whose figures the report draws
             with warn("figures"):
                 from ..report.figures import draw_stage
 
                 paths = draw_stage(self.file, self.stage, self.settings, metrics, drawn_map)
                 log.info(f"figures: {', '.join(map(str, paths))}")
         results = [*results, "metrics.json", *(path.name for path in self.path.glob("labels.h5"))]
-        device, about = self.ranks.device, {"fingerprint": self.fingerprint}
+        device, notes = self.ranks.device, {"fingerprint": self.fingerprint}
         if device.type == "cuda":
-            about |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
-            cudnn = torch.backends.cudnn
-            about |= {"cudnn": cudnn.version(), "tf32": cudnn.allow_tf32}
-        self.stage.complete(results, about | {"device": str(device)})
+            notes |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
+        self.stage.complete(results, notes | {"device": str(device)})
 
     def log_summary(self) -> None:
         """Log result and quality of a complete stage, and the next command."""
         if not self.ranks.is_first:
             return
-        metrics = read_json(self.path / "metrics.json")
-        if self.stage.name == "AEC":
+        metrics, stage = read_json(self.path / "metrics.json"), self.stage.name
+        if stage == "AEC":
             result = f"autoencoder of {metrics['n_train']:,} samples, {metrics['epochs']} epochs"
         else:
             sizes = metrics["cluster_sizes"]
@@ -220,9 +207,11 @@ class Session:
         known = {key.replace("_", " "): metrics.get(key) for key in SUMMARY}  # null is NaN
         texts = (f"{name} {value:.3g}" for name, value in known.items() if value is not None)
         log.info(f"quality: {', '.join(texts)}")
-        words = ["NEW.h5", "--run", str(self.run), "-o", f"{self.run.name}_new_labels.csv"]
-        command = f"{package_command('predict')} {shlex.join(words)}"
-        if following := {"AEC": "GMM", "GMM": "DEC"}.get(self.stage.name):
+        if stage == "DEC":
+            words = ["NEW.h5", "--run", str(self.run), "-o", f"{self.run.name}_new_labels.csv"]
+            command = f"{package_command('predict')} {shlex.join(words)}"
+        else:
+            following = "GMM" if stage == "AEC" else "DEC"
             command = stage_command(following, self.run, self.settings.config)
         log.info(f"next: {command}")
 
@@ -251,14 +240,10 @@ def open_session(settings: Settings, stage: str) -> Iterator[Session]:
             ranks.rank0(lambda: write_demo(demo))
         with open_data(settings) as file:
             where = f"{ranks.device}, {count(ranks.world, 'process', 'processes')}"
-            log.info(f"{describe(file)}: layout {file.layout}; computing on {where}")
+            size = f"{file.n_samples:,} samples of {size_text(file.shape)}, layout {file.layout}"
+            log.info(f"{file.path}: {size}; computing on {where}")
             with (session := Session(settings, stage, ranks, file, stop)).held:
                 yield session
-
-
-def describe(file: SpectrogramFile) -> str:
-    """Path, number and size of samples."""
-    return f"{file.path} ({file.n_samples:,} samples of {size_text(file.shape)})"
 
 
 def report_unusable(unusable: np.ndarray, n: int) -> None:

@@ -7,7 +7,6 @@ on a CPU, ends with the same bytes as one that was never interrupted.
 import math
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,6 @@ SHOWN = 8  # spectrograms and reconstructions in TensorBoard
 SYNC_EVERY = 20  # steps between reads of the loss on a GPU, and between stop checks of ranks
 SAVE_INTERVAL = 30.0  # s between saved states; a stop and the end of the training save in any case
 SAVED = ("epoch", "step", "seconds", "stop_reason")  # attributes of `Training` in the state
-REASONS = {  # why a training has ended, by stop_reason
-    "": "all epochs done",
-    "patience": "no better validation loss",
-    "tol": "label change below dec.tol",
-}
 
 
 @dataclass(frozen=True)
@@ -64,7 +58,7 @@ class Training:
     epoch: int = 0  # complete epochs
     step: int = 0  # complete steps of the next epoch
     seconds: float = 0.0  # spent on those
-    stop_reason: str = ""  # key of REASONS; empty while training continues
+    stop_reason: str = ""  # for the log; empty while training continues
 
     def __post_init__(self) -> None:
         self.kind = type(self.model).__name__
@@ -72,8 +66,15 @@ class Training:
         # Of losses over the samples of this rank in the epoch.
         device = self.context.ranks.device
         self._sums = torch.zeros(len(self.losses), dtype=torch.float64, device=device)
-        self._board = _tensorboard(self.context, self.settings)
-        self._saved = time.monotonic()
+        self._saved, self._board = time.monotonic(), None
+        if self.context.tensorboard and self.context.ranks.is_first:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+
+                self._board = SummaryWriter(self.context.folder / "tensorboard")
+                self._board.add_text("settings", f"    {self.settings}")
+            except ImportError:
+                log.warning("run.tensorboard = yes needs tensorboard: pip install tensorboard")
 
     @property
     def n_steps(self) -> int:
@@ -112,13 +113,19 @@ class Training:
                 yield positions, x, n
                 self.seconds = time.monotonic() - began
                 progress.add(n)
-                self._stop_if_requested()
+                if context.ranks.world > 1 and self.step % SYNC_EVERY and self.step < self.n_steps:
+                    continue
+                if context.ranks.any(bool(context.stop.signal_number)):
+                    self.save()
+                    raise Stopped(
+                        f"{self.kind} stage: in epoch {self.epoch + 1} after batch {self.step} of "
+                        f"{self.n_steps}, saved in {context.folder / STATE}; run the same command "
+                        "to resume",
+                        context.stop.signal_number or 15,
+                    )
 
     def optimizer_step(self, *losses: torch.Tensor) -> None:
-        """Sum gradients over ranks, check the loss, update the weights.
-
-        `losses` are those named by `Training.losses`, summed over the samples of this rank.
-        """
+        """Sum gradients over ranks, check the losses of own samples, update the weights."""
         ranks = self.context.ranks
         ranks.sum_gradients(self.model.parameters())
         alone_on_cpu = ranks.device.type == "cpu" and ranks.world == 1
@@ -172,32 +179,17 @@ class Training:
     def end(self) -> None:
         """Save the state, and log why the training has ended."""
         self.save()
-        log.info(f"stopped after {count(self.epoch, 'epoch')}: {REASONS[self.stop_reason]}")
+        reason = self.stop_reason or "all epochs done"
+        log.info(f"stopped after {count(self.epoch, 'epoch')}: {reason}")
 
     # ---- state ----
-
-    def _stop_if_requested(self) -> None:
-        context = self.context
-        if context.ranks.world > 1 and self.step % SYNC_EVERY and self.step != self.n_steps:
-            return
-        if context.ranks.any(bool(context.stop.signal_number)):
-            self.save()
-            raise Stopped(
-                f"{self.kind} stage: in epoch {self.epoch + 1} after batch {self.step} of "
-                f"{self.n_steps}, saved in {context.folder / STATE}; run the same command to "
-                "resume",
-                context.stop.signal_number or 15,
-            )
 
     def save(self) -> None:
         """Write history and state; called on all ranks, written by rank 0."""
         sums, self._saved = self.context.ranks.sum(self._sums.clone()), time.monotonic()
         if not self.context.ranks.is_first:
             return
-        rows = [
-            [f"{value:.8g}" if isinstance(value, float) else value for value in row]
-            for row in self.result.history
-        ]
+        rows = [[f"{value:.8g}" for value in row] for row in self.result.history]
         write_csv(self.context.folder / HISTORY, self.columns, rows)
         state = {name: getattr(self, name) for name in SAVED} | {
             "model": self.model.state_dict(),
@@ -222,19 +214,6 @@ class Training:
             self._sums += state["sums"].to(ranks.device)
         log.info(f"resuming after epoch {self.epoch}, batch {self.step} of {self.n_steps}")
         return True
-
-
-def _tensorboard(context: Context, settings: Any) -> Any:
-    if not context.tensorboard or not context.ranks.is_first:
-        return None
-    with suppress(ImportError):
-        from torch.utils.tensorboard import SummaryWriter
-
-        board = SummaryWriter(context.folder / "tensorboard")
-        board.add_text("settings", f"    {settings}")
-        return board
-    log.warning("run.tensorboard = yes needs the tensorboard package: pip install tensorboard")
-    return None
 
 
 def summed_error(reconstruction: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

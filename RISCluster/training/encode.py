@@ -35,11 +35,7 @@ def encode(
 
 
 def encode_to(
-    path: Path,
-    encoder: Encoder,
-    samples: SampleSet,
-    ranks: Ranks,
-    fixed: np.ndarray | None = None,
+    path: Path, encoder: Encoder, samples: SampleSet, ranks: Ranks, fixed: np.ndarray | None = None
 ) -> None:
     """Write latents as of `encode` to a ``.npy`` file, at constant memory."""
 

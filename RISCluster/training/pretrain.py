@@ -51,13 +51,9 @@ class Pretraining:
 
 
 def pretrain(
-    model: AEC,
-    samples: SampleSet,
-    validation: SampleSet,
-    settings: AecSettings,
-    context: Context,
+    model: AEC, samples: SampleSet, validation: SampleSet, settings: AecSettings, context: Context,
     variance: float,
-) -> Pretraining:
+) -> Pretraining:  # fmt: skip
     """Train an autoencoder in place, from the saved state where there is one.
 
     `variance` is the mean squared error of the mean spectrogram. A signal raises `Stopped`, a loss
@@ -133,6 +129,6 @@ def _stop_or_slow_down(training: Training, variance: float) -> None:
         return
     learnt = training.result.best < (1 - PLATEAU) * variance
     if waited >= settings.patience * (1 if learnt else MAX_PLATEAU):
-        training.stop_reason = "patience"
+        training.stop_reason = "no better validation loss"
     elif learnt and settings.schedule == "plateau" and not waited % max(1, settings.patience // 3):
         training.rate *= 0.5

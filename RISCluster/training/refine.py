@@ -30,12 +30,9 @@ class Refinement:
 
 
 def refine(
-    model: DEC,
-    samples: SampleSet,
-    settings: DecSettings,
-    context: Context,
+    model: DEC, samples: SampleSet, settings: DecSettings, context: Context,
     fixed: torch.Tensor | None = None,
-) -> Refinement:
+) -> Refinement:  # fmt: skip
     """Minimise MSE + gamma * KL(p || q) per sample (Xie et al. 2016; Jenkins et al. 2021).
 
     The target p is that of the whole training set, refreshed `updates_per_epoch` times an epoch
@@ -63,8 +60,16 @@ def refine(
             loss = mse + settings.gamma * kl
             (loss / n).backward()
             training.optimizer_step(loss, mse, kl)
-        if training.step:
-            _end_epoch(training)
+        if not training.step:
+            continue  # stopped at the first refresh
+        means, changes = training.epoch_means(), training.result.changes
+        change = changes[-1] if changes else float("nan")
+        changed = f"label change {change:.3%}, " if changes else ""
+        log.info(
+            f"DEC epoch {training.epoch + 1}: mse {means['mse']:.4g}, kl {means['kl']:.4g}, loss "
+            f"{means['loss']:.4g}, {changed}{means['samples_per_second']:,.0f} samples/s"
+        )
+        training.end_epoch(label_change=change, learning_rate=training.rate, **means)
     training.end()
     return training.result
 
@@ -81,16 +86,5 @@ def _refresh(training: Training, fixed: torch.Tensor | None) -> None:
         change = ranks.broadcast(label_change(result.labels.numpy(), labels.numpy()))
         result.changes.append(change)
         if change < training.settings.tol:
-            training.stop_reason = "tol"
+            training.stop_reason = "label change below dec.tol"
     result.labels = labels
-
-
-def _end_epoch(training: Training) -> None:
-    means, changes = training.epoch_means(), training.result.changes
-    changed = f"label change {changes[-1]:.3%}, " if changes else ""
-    log.info(
-        f"DEC epoch {training.epoch + 1}: mse {means['mse']:.4g}, kl {means['kl']:.4g}, loss "
-        f"{means['loss']:.4g}, {changed}{means['samples_per_second']:,.0f} samples/s"
-    )
-    change = changes[-1] if changes else float("nan")
-    training.end_epoch(label_change=change, learning_rate=training.rate, **means)

@@ -38,7 +38,6 @@ def test_the_cube_among_the_records_is_not_taken_for_one(records, capsys, refuse
     [
         (["records", "-o", "cube.txt"], "a name that ends with .zarr or .h5 or .hdf5"),
         (["-o", "cube.h5"], "no records given"),
-        (["nothing", "-o", "cube.h5"], "nothing: no such file"),
         (["records", "-o", "cube.h5", "records.window=9"], "longer than the record of 2 s"),
     ],
 )

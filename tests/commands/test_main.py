@@ -1,15 +1,18 @@
 import pytest
 
 from RISCluster.__main__ import main
-from RISCluster.commands.arguments import COMMANDS
+from RISCluster.commands.arguments import make_parsers
+
+COMMANDS = make_parsers()[1]
 
 
 def test_overview_and_unknown_command(capsys):
-    assert main(["--help"]) == 0
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
     out = capsys.readouterr().out
-    assert all(f"  {name} " in out for name in COMMANDS)
-    assert main(["biuld"]) == 2
-    assert "no command 'biuld'; did you mean build?" in capsys.readouterr().err
+    assert all(f"    {name}" in out for name in COMMANDS)
+    assert main([]) == main(["biuld"]) == 2
+    assert "invalid choice: 'biuld' (choose from" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", COMMANDS)

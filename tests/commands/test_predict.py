@@ -97,11 +97,8 @@ def test_what_does_not_fit_the_run_is_refused(trained, tmp_path, refused):
         opened["frequency"][:] = np.arange(16) + 2.0
     text = "16 frequency bins from 2 to 17 Hz, .* and those that .* from 1 to 8.5 Hz"
     refused(["predict", axis, *words], text)
-    none = ["--run", tmp_path / "none", "-o", tmp_path / "l.csv"]
-    refused(["predict", data, *none], "none: no such run folder; give one")
     refused(["predict", data, "--run", run, "-o", "l.txt"], "a name that ends with .csv")
     refused(["predict", tmp_path / "no.h5", *words], "no such file")
-    refused(["predict", *words], "give files to label as one set")
     assert not list(tmp_path.glob("l.*"))
     for name in ("l.latent.npy", "l.html"):
         (tmp_path / name).write_bytes(b"mine")

@@ -4,18 +4,12 @@ from RISCluster.__main__ import main
 from RISCluster.report import make_report as report
 
 
-@pytest.fixture
-def words_only(monkeypatch):
-    """A report that says which stations were asked for, and draws nothing."""
-
+def test_settings_of_words_and_of_a_file(run_folder, here, capsys, monkeypatch):
     def section(results):
         return {"notes": [f"stations {results.settings.report.stations}"]}
 
     monkeypatch.setattr(report, "SECTIONS", (("only", "Only", section),))
     monkeypatch.setattr(report, "TECHNICAL", ())
-
-
-def test_settings_of_words_and_of_a_file(run_folder, words_only, here, capsys):
     (here / "config.ini").write_text("[report]\nstations = mine.csv\n[data]\nfile = no.h5\n")
     (here / "my.ini").write_text("[report]\nstations = other.csv\n")
     for words, stations in (
@@ -32,7 +26,7 @@ def test_settings_of_words_and_of_a_file(run_folder, words_only, here, capsys):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["more"], "command line: more: not a setting; allowed: section.key=value words"),
+        (["more"], "no setting 'more'; write section.key=value"),
         (["report.station=x"], "no setting 'report.station'"),
         (["--run", "none"], "none: no such run folder; give one as Outputs/demo"),
         (["-o", "x.txt"], "--output: x.txt is not allowed; allowed: a name that ends with .html"),

@@ -4,14 +4,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 from sklearn.decomposition import PCA
 
+from RISCluster.models import features as fixed
 from RISCluster.models.autoencoder import AEC, NetworkShape, initialise, n_parameters
-from RISCluster.models.features import (
-    SMOOTHING,
-    FixedFeatures,
-    FixedFeatureSizes,
-    modulation_spectrum,
-    possible_sizes,
-)
+from RISCluster.models.features import SMOOTHING, FixedFeatures, FixedFeatureSizes
 
 F, T = 12, 40
 SIZES = FixedFeatureSizes(3, 2)
@@ -25,12 +20,6 @@ def bursts(n=60, seed=0):
         band, start = i % 3, rng.integers(4, 28)
         x[i, 4 * band : 4 * band + 3, start : start + 8] += rng.uniform(0.5, 1.5)
     return torch.from_numpy(x[:, None].astype(np.float32))
-
-
-def smoothed(x):
-    """Spectrograms (n, 1, f, t) smoothed by a Gaussian, (n, f, t)."""
-    widths = (0, SMOOTHING[0] * x.shape[2], SMOOTHING[1] * x.shape[3])
-    return gaussian_filter(x[:, 0].numpy(), widths, mode="nearest")
 
 
 def assert_components(z, values, atol=1e-4):
@@ -49,7 +38,9 @@ def test_components_of_smoothed_spectrograms_and_of_modulation_spectra():
     z = features(standard).double()
     # As it is, and over the background of each frequency.
     background = np.median(x[:, 0].numpy().transpose(0, 2, 1).reshape(-1, F), axis=0)
-    copies = smoothed(standard), smoothed(standard) / background[:, None]
+    widths = (0, SMOOTHING[0] * F, SMOOTHING[1] * T)
+    smooth = gaussian_filter(standard[:, 0].numpy(), widths, mode="nearest")
+    copies = smooth, smooth / background[:, None]
     flat = [copy.reshape(60, -1) / np.sqrt(copy.var(axis=0).sum()) for copy in copies]
     assert_components(z[:, :3].numpy(), np.hstack(flat))
     spectra = np.sqrt(np.abs(np.fft.rfft(x[:, 0].numpy(), axis=2)[:, :, : T // 4]))
@@ -61,19 +52,19 @@ def test_components_of_smoothed_spectrograms_and_of_modulation_spectra():
 
 def test_modulation_spectrum():
     x = torch.tensor([[[3.0, 1.0, 3.0, 1.0, 3.0, 1.0, 3.0, 1.0]]])
-    torch.testing.assert_close(modulation_spectrum(x), torch.tensor([[[4.0, 0.0]]]))
+    torch.testing.assert_close(fixed.modulation_spectrum(x), torch.tensor([[[4.0, 0.0]]]))
     x = bursts()[:, 0]
-    of_later = modulation_spectrum(torch.roll(x, 5, dims=2))
-    torch.testing.assert_close(modulation_spectrum(x), of_later, atol=1e-3, rtol=0)
+    of_later = fixed.modulation_spectrum(torch.roll(x, 5, dims=2))
+    torch.testing.assert_close(fixed.modulation_spectrum(x), of_later, atol=1e-3, rtol=0)
 
 
 def test_no_more_components_than_possible_and_none_of_equal_samples():
     for wanted, n, expected in ((10, 500, (10, 8)), (10, 6, (5, 5)), (0, 500, (0, 0))):
-        assert possible_sizes(wanted, 4, 4, n) == FixedFeatureSizes(*expected)
+        assert fixed.possible_sizes(wanted, 4, 4, n) == FixedFeatureSizes(*expected)
     features, x = FixedFeatures(F, T, SIZES), torch.ones(5, 1, F, T)
     features.fit(x, None, 1.0, 1.0, 0)
     assert not features(x).any()
-    assert features(x[:0]).shape == (0, SIZES.total)
+    assert features(x[:0]).shape == (0, 5)
 
 
 def test_fixed_features_follow_the_latents_and_change_no_reconstruction():

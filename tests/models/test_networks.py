@@ -2,13 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from RISCluster.models.autoencoder import (
-    AEC,
-    NetworkShape,
-    Upsampling,
-    initialise,
-    n_parameters,
-)
+from RISCluster.models.autoencoder import AEC, NetworkShape, Upsampling, initialise, n_parameters
 
 # Jenkins et al. 2021: names and shapes of the published network, in order.
 PUBLISHED = [

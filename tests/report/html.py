@@ -4,9 +4,9 @@ from html.parser import HTMLParser
 
 from PIL import Image
 
-from RISCluster.report.figures import Results
-from RISCluster.report.make_report import SECTIONS, TECHNICAL
-from RISCluster.report.page import environment
+from RISCluster.report.figures import figures_of
+from RISCluster.report.make_report import SECTIONS, TECHNICAL, environment
+from RISCluster.report.results import Results
 
 PIXEL = {"source": "data:image/png;base64,", "width": 1, "height": 1}
 MAKE = {anchor: make for anchor, _, make in (*SECTIONS, *TECHNICAL)}
@@ -74,14 +74,19 @@ class Elements(HTMLParser):
 
 
 class Section(Elements):
-    """A section of a run as in the page; figures are not drawn."""
+    """A section of a run as in the page, with the matplotlib figures that it shows."""
 
     def __init__(self, anchor, run):
-        results = Results(run)
+        results, self.figures = Results(run), {}
         common = {"results": results, "run": run, "file": run.file, "final": run.final}
-        common |= {"figures": {}, "notes": [], "anchor": anchor}
-        self.context = common | MAKE[anchor](results)
-        self.figures = self.context["figures"]
-        values = self.context | {"figures": dict.fromkeys(self.figures, PIXEL)}
-        super().__init__(environment().get_template("sections.html").render(values))
+        values = MAKE[anchor](results) if MAKE[anchor] else None
+        self.context = common | {"notes": [], "anchor": anchor} | (values or {})
+
+        def picture(name):
+            if (figure := figures_of(results)[name](results)) is not None:
+                self.figures[name] = figure
+            return figure and PIXEL
+
+        template = environment().get_template("sections.html")
+        super().__init__(template.render(self.context, picture=picture))
         self.notes = self.context["notes"] + self.notes

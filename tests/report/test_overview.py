@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from RISCluster.report import overview, samples
-from RISCluster.report.figures import Results
+from RISCluster.report import samples, sections
+from RISCluster.report.results import Results
 from RISCluster.runs.run import open_run
 from tests.report.html import Section
 
@@ -22,7 +22,8 @@ def test_three_sentences(run_folder):
     for text in (
         "Deep embedded clustering sorted 95 samples of 4 stations from 2016-01-01 00:00:00 to ",
         f" UTC into 3 clusters, from {sizes.min()} (cluster ",
-        "K = ", "; within 1 of it: ", " of the labels have a probability of 0.9 or more, ",
+        "K = ", "; other criteria would select: AIC ",
+        " of the labels have a probability of 0.9 or more, ",
         "; 1 unusable sample without a label.", "agreement within events 0.50; accuracy 0.99; NMI",
     ):  # fmt: skip
         assert text in found.text
@@ -39,7 +40,7 @@ def test_warnings(run_folder, monkeypatch):
         run.final.table["trace_id"] = "XH.DR00..HHZ"
         run.final.table.loc[run.final.labels == 0, "trace_id"] = "XH.DR01..HHZ"
         run.final.table["trace_id"] = run.final.table["trace_id"].astype("category")
-        monkeypatch.setattr(overview, "ONE_STATION", 0)
+        monkeypatch.setattr(sections, "ONE_STATION", 0)
         notes = Section("overview", run).notes
         assert "100.0% of cluster 0 are from station XH.DR01 alone." in notes
 
@@ -69,8 +70,8 @@ def test_samples_to_look_at(run_folder):
     with open_run(run_folder) as run:
         run.final.table["event_id"] = np.arange(96) // 4
         run.final.table.loc[:, "label"] = np.where(np.arange(96) % 4 == 3, 1, 0).astype("i2")
-        chosen = dict(overview.chosen_samples(Results(run)))
-        assert len(chosen) == overview.MOST
+        chosen = dict(sections.samples_to_look_at(Results(run)))
+        assert len(chosen) == sections.MOST
         assert list(chosen.values()).count("3 of 4 records of its event are in 0") >= 6
         assert any("of the training samples are less likely" in why for why in chosen.values())
 
@@ -78,7 +79,7 @@ def test_samples_to_look_at(run_folder):
 def test_data_of_the_script(run_folder, monkeypatch):
     with open_run(run_folder) as run:
         results = Results(run)
-        overview.cards_section(results)
+        sections.cards(results)
         data, n = results.data, 95
         kind, text = data["columns"]["label"]
         assert (kind, data["columns"]["index"][0]) == ("Int16Array", "Uint32Array")
@@ -92,9 +93,9 @@ def test_data_of_the_script(run_folder, monkeypatch):
         monkeypatch.setattr(samples, "POINTS", 30)
         few = Results(run)
         few.chosen = tuple(range(50, 80))
-        overview.cards_section(few)
-        assert {*few.chosen, *(sample for sample, _ in few.look)} < set(few.measured.index.tolist())
-        assert 30 <= len(few.measured.index) < n
+        sections.cards(few)
+        assert {*few.chosen, *(sample for sample, _ in few.look)} < set(few.shown.tolist())
+        assert 30 <= len(few.shown) < n
 
 
 def test_waveforms(tmp_path, run_folder):
@@ -105,7 +106,7 @@ def test_waveforms(tmp_path, run_folder):
         file["trace"].attrs.update(sampling_rate=100.0, units="m/s")
     with open_run(run_folder, [f"data.file={other}"]) as run:
         results = Results(run)
-        overview.cards_section(results)
+        sections.cards(results)
     trace = results.data["trace"]
     assert (trace["rate"], trace["unit"], trace["length"]) == (100, "m/s", 200)
     assert trace["faster"] == round(1500 / 8.5)

@@ -17,8 +17,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from RISCluster.report import make_report
-from RISCluster.report.make_report import write_report
-from RISCluster.report.page import environment, render, shown
+from RISCluster.report.make_report import environment, render, shown, write_report
 from RISCluster.runs.run import open_run
 from tests.report.browser import Browser
 from tests.report.html import PIXEL, Elements, one_pixel
@@ -27,22 +26,23 @@ HOSTILE = (
     "<script>alert(1)</script>", '"><img onerror=alert(2) src=x>', "</script><b>bold</b>",
     "</style><i>", "' onclick='alert(3)", "javascript:alert(4)//10.1000/<u>",
 )  # fmt: skip
-BLOCKS = """{% from "macros.html" import data_table, figure, note, sample %}
-<p>{{ text }}</p>{{ note(text) }}{{ figure({"fault": text}) }}
+BLOCKS = """{% from "sections.html" import data_table, figure, note, sample with context %}
+<p>{{ text }}</p>{{ note(text) }}{{ figure("fault") }}
 {{ sample({"row": 0, "sample": 1, "time": text, "station": text, "probability": 1.0}) }}
-{% call figure(pixel) %}{{ text }}{% endcall %}
+{% call figure("pixel") %}{{ text }}{% endcall %}
 {% call data_table(t, text) %}{{ text }}{% endcall %}"""
 
 
 def page_with(text: str) -> str:
     """A page of one section with all kinds of blocks."""
     table = {"header": (text, text), "rows": [(text, 1), (None, text)], "clusters": [0, 1]}
-    html = environment().from_string(BLOCKS).render(text=text, pixel=PIXEL, t=table)
+    pictures = {"fault": {"fault": text}, "pixel": PIXEL}
+    html = environment().from_string(BLOCKS).render(text=text, picture=pictures.get, t=table)
     section = {"anchor": "data", "title": text, "notes": [text], "html": Markup(html)}
     clusters = [{"name": text, "colour": "#0072b2"}] * 2
     data = {"clusters": clusters, "stations": [text, text], "place": "station"}
     run = SimpleNamespace(folder=Path(text.replace("/", "-")), stages=[text])
-    return render(data, run, text, [section], [section])
+    return render(SimpleNamespace(data=data, run=run), text, [section], [section])
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -92,7 +92,7 @@ def test_values(value, text):
 
 def test_table():
     table = {"header": ("", "all", "a", "b"), "rows": [("x", 90, 10, 3), ("y", 0, 0, None)]}
-    macro = '{% from "macros.html" import data_table %}{{ data_table(t, "title") }}'
+    macro = '{% from "sections.html" import data_table %}{{ data_table(t, "title") }}'
     write = environment().from_string(macro).render
     found = Elements(write(t=table | {"clusters": [2, None]}))
     assert [row.get("data-c") for row in found.of("tr")] == [None, "2", None]

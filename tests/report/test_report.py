@@ -1,5 +1,6 @@
 """The page of a run: whole, of less, and at the end of a stage; its figures."""
 
+import os
 import re
 import shutil
 import sys
@@ -8,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from PIL import Image
 
 from RISCluster.__main__ import main
 from RISCluster.errors import MissingPackage, RunError, SettingsError
 from RISCluster.report import figures
 from RISCluster.report import make_report as report
-from RISCluster.report.figures import INPUTS, Results, image_of
-from RISCluster.report.make_report import write_report
-from RISCluster.report.page import made_from
+from RISCluster.report.figures import FIGURES, image_of
+from RISCluster.report.make_report import made_from, write_report
+from RISCluster.report.results import Results
 from RISCluster.run_folder import StageFolder
 from RISCluster.runs.run import open_run
 from RISCluster.settings import load_settings
@@ -35,7 +35,7 @@ def fails(*_):
 @pytest.fixture
 def few_sections(monkeypatch):
     """A report of one section that fails and one of no content."""
-    sections = (("a", "", lambda _: {}), ("no", "No", lambda _: None), ("b", "Known", fails))
+    sections = (("map", "", None), ("chosen", "No", None), ("b", "Known", fails))
     monkeypatch.setattr(report, "SECTIONS", sections)
     monkeypatch.setattr(report, "TECHNICAL", ())
 
@@ -71,13 +71,16 @@ def test_whole_report(drawn_report):
     assert {a["href"][1:] for a in found.of("a") if a["href"].startswith("#")} <= set(ids)
 
 
-def test_a_section_or_figure_that_fails_becomes_a_note(run_folder, few_sections, caplog):
+def test_a_section_or_figure_that_fails_becomes_a_note(
+    run_folder, few_sections, monkeypatch, caplog
+):
     html = write_report(run_folder).read_text(encoding="utf-8")
-    assert anchors(html) == ["a", "b"]
+    assert anchors(html) == ["map", "b"]
     assert "This section is left out: KeyError: '<i>lost</i>'" in "".join(Elements(html).texts)
     assert "Known: left out: KeyError" in caplog.text
+    monkeypatch.setitem(FIGURES, "report_tree", fails)
     with open_run(run_folder) as run:
-        found = report._image(Results(run), "report_tree", fails)
+        found = report.picture(Results(run), "report_tree")
     assert found["fault"].startswith("report_tree could not be drawn: KeyError")
 
 
@@ -112,7 +115,7 @@ def test_less_is_refused_or_does_not_replace_more(run_folder, tmp_path, capsys, 
 
 def test_chosen_samples(run_folder, monkeypatch):
     drawn = []
-    monkeypatch.setattr(report, "image_of", lambda _, name, draw: drawn.append(name) or one_pixel())
+    monkeypatch.setattr(report, "image_of", lambda _, name: drawn.append(name) or one_pixel())
     with open_run(run_folder) as run:
         unusable = int(np.flatnonzero(run.final.labels < 0)[0])
         table = run.final.table
@@ -175,49 +178,40 @@ def test_a_sweep_makes_it_once_and_a_fault_of_it_spoils_no_run(
 # ---- figures ----
 
 
-def draw():
-    figure = Figure(figsize=(2, 1), dpi=120)
-    figure.subplots().plot([1, 2])
-    return figure
-
-
 @pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
-def test_a_figure_of_a_stage_is_drawn_once_for_the_same_inputs(run_folder, suffix, start):
+def test_figures_have_the_format_of_the_run(run_folder, monkeypatch, suffix, start):
     with open_run(run_folder, [f"run.figure_format={suffix}"]) as run:
-        path = run_folder / f"figures/DEC_a.{suffix}"
-        image_of(Results(run), "DEC_a", draw)
+        monkeypatch.setitem(FIGURES, "report_tree", lambda _: Figure(figsize=(2, 1), dpi=120))
+        path = run_folder / f"figures/report_tree.{suffix}"
+        image_of(Results(run), "report_tree")
         assert not path.exists()
-        results = Results(run, writes=True)
-        assert image_of(results, "DEC_a", draw).size == (240, 120)
+        assert image_of(Results(run, writes=True), "report_tree").size == (240, 120)
         assert path.read_bytes().startswith(start)
-        if suffix == "png":
-            assert image_of(results, "DEC_a", fails).size == (240, 120)
-        results.names = {0: "ice"}
-        with pytest.raises(KeyError):
-            image_of(results, "DEC_a", fails)
 
 
-def test_the_report_reads_what_a_stage_has_drawn_and_mapped(drawn_report, tmp_path, monkeypatch):
-    """The stage's figures and map, and those of the report before, are not made again."""
-    reported = Path(shutil.copytree(drawn_report, tmp_path / "reported"))
-    (reported / "names.csv").unlink()
-    with open_run(reported) as run:
-        stage, folder = run.stages["DEC"], StageFolder(reported, "DEC")
-        drawn = figures.draw_stage(run.file, folder, stage.settings, stage.metrics)
-    names = ("DEC_embedding", "DEC_gallery", "DEC_history")
-    assert sorted(path.name for path in drawn) == [f"{name}.png" for name in names]
-    stages = [path for path in reported.glob("figures/*") if not path.stem.startswith("report")]
-    before = {path: path.stat().st_mtime_ns for path in stages}
-    monkeypatch.setattr(figures.latent, "embedding", fails)
-    monkeypatch.setattr(figures, "mapped", fails)
-    html = write_report(reported).read_text(encoding="utf-8")
-    assert "could not be drawn" not in html
-    assert {path: path.stat().st_mtime_ns for path in before} == before
-    with Image.open(reported / "figures/AEC_loss.png") as image:
-        assert len(image.info[INPUTS]) == 64
-    (reported / "corrections.csv").write_text("index,label,mark\n7,2,odd\n")
-    with open_run(reported) as run, pytest.raises(KeyError):
-        image_of(Results(run), "DEC_embedding", fails)
+def test_what_stages_have_drawn_is_not_drawn_again(run_folder, monkeypatch):
+    names = ("AEC_loss", "AEC_reconstructions", "GMM_selection", "final_gallery", "final_embedding")
+    for name in names:
+        monkeypatch.setitem(FIGURES, name, lambda _: Figure((1, 1)))
+    with open_run(run_folder) as run:
+        stages = [run.stages[name] for name in ("AEC", "GMM")]
+        drawn = [
+            figures.draw_stage(
+                run.file, StageFolder(run_folder, one.name), one.settings, one.metrics
+            )
+            for one in stages
+        ]
+        assert [path.stem for path in drawn[1]] == ["GMM_selection", "GMM_gallery", "GMM_embedding"]
+        for name in names:
+            monkeypatch.setitem(FIGURES, name, fails)
+        for name in names[:3]:
+            assert image_of(Results(run), name).size == (100, 100)
+        with pytest.raises(KeyError):  # of the last stage
+            image_of(Results(run), "DEC_gallery")
+        later = (stages[0].path / "metrics.json").stat().st_mtime + 1000
+        os.utime(stages[0].path / "metrics.json", (later, later))
+        with pytest.raises(KeyError):  # the stage was made anew
+            image_of(Results(run), "AEC_loss")
 
 
 def test_the_same_latents_have_the_same_map(run_folder, monkeypatch):

@@ -72,7 +72,7 @@ def finished(made_once, small_file, make_settings):
 @pytest.fixture
 def empty_figures(monkeypatch):
     """Figures of stages, maps of cubes apart, are made in full but drawn empty."""
-    for module in (figures.training, figures.samples, figures.latent):
+    for module in (figures.scores, figures.samples, figures.latent):
         for name, item in list(vars(module).items()):
             if getattr(item, "__module__", "") == module.__name__:
                 monkeypatch.setattr(module, name, lambda *_: Figure((1, 1)))

@@ -14,39 +14,27 @@ from tests.conftest import blobs, write_samples
 from tests.stages.conftest import content, refused
 
 
-def test_selected_by_stability(finished):
-    settings = finished("gmm.select=stability")
-    run_gmm(settings)
-    rows = read_rows(settings.run_folder / "GMM/selection.csv")
-    assert all(np.isfinite([row.stability, row.stability_std]).all() for row in rows)
-    mixture = read_mixture(settings.run_folder / "GMM/model.npz", "auto")
-    assert len(mixture.weights) == choose(rows, "stability")
-    message = refused(run_gmm, finished("gmm.n_resamples=none", "gmm.select=stability"))
-    assert "set gmm.n_resamples = 4, or select by another" in message
-
-
-def test_mixtures_of_every_number_have_their_temperature(finished):
-    path = finished().run_folder / "GMM/model.npz"
-    with np.load(path) as arrays:
-        numbers = arrays["n_clusters"].tolist()
-        found = [float(arrays[f"temperature_{k}"]) for k in numbers]
-    assert numbers == [2, 3, 4]
-    assert 1 <= min(found) < max(found)  # more clusters than the three classes were fitted
-    assert [read_mixture(path, k).temperature for k in numbers] == found
-
-
-def test_labels_of_every_number_on_request(finished):
-    settings = finished("gmm.all_labels=yes")
+def test_selected_by_stability_with_labels_and_temperatures_of_every_number(finished):
+    settings = finished("gmm.select=stability", "gmm.all_labels=yes")
     run_gmm(settings)
     folder = settings.run_folder / "GMM"
-    chosen = read_labels(folder / "labels.csv")
-    k = len(np.unique(chosen["label"]))
+    rows = read_rows(folder / "selection.csv")
+    assert all(np.isfinite([row.stability, row.stability_std]).all() for row in rows)
+    k, path = choose(rows, "stability"), folder / "model.npz"
+    assert len(read_mixture(path, "auto").weights) == k
+    mixtures = {number: read_mixture(path, number) for number in (2, 3, 4)}
+    with np.load(path) as arrays:
+        assert arrays["n_clusters"].tolist() == [2, 3, 4]
+        found = [float(arrays[f"temperature_{number}"]) for number in mixtures]
+    assert 1 <= min(found) < max(found)  # more clusters than the three classes were fitted
+    assert [mixture.temperature for mixture in mixtures.values()] == found
     assert (folder / f"labels_{k}.csv").read_bytes() == (folder / "labels.csv").read_bytes()
     latents = np.load(folder / "latent.npy")
-    for number in (2, 3, 4):
+    for number, mixture in mixtures.items():
         labels = read_labels(folder / f"labels_{number}.csv")["label"]
-        posterior = read_mixture(folder / "model.npz", number).posterior(latents)
-        np.testing.assert_array_equal(labels, posterior.argmax(1))
+        np.testing.assert_array_equal(labels, mixture.posterior(latents).argmax(1))
+    message = refused(run_gmm, finished("gmm.n_resamples=none", "gmm.select=stability"))
+    assert "set gmm.n_resamples = 4, or select by another" in message
 
 
 def test_fewer_samples_than_clusters(tmp_path, make_settings):

@@ -13,8 +13,6 @@ from RISCluster.settings import load_settings
 from RISCluster.training import pretrain as pretraining
 from RISCluster.training import refine as refining
 from RISCluster.training.common import Context
-from RISCluster.training.pretrain import pretrain
-from RISCluster.training.refine import refine
 from tests.conftest import blobs
 
 CPU = torch.device("cpu")
@@ -46,10 +44,11 @@ def train(folder, kind="aec", *words, stop=None, samples=None):
     samples, model = samples or held(), AEC(NetworkShape(16, 20, 3, "linear"))
     initialise(model, 0)
     if kind == "aec":
-        return model, pretrain(model, samples, held(20, 1), settings.aec, context, variance=1.0)
+        own = samples, held(20, 1), settings.aec, context, 1.0
+        return model, pretraining.pretrain(model, *own)
     centroids = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
     model = DEC(model, ClusteringLayer(centroids))
-    return model, refine(model, samples, settings.dec, context)
+    return model, refining.refine(model, samples, settings.dec, context)
 
 
 def history(folder) -> list[dict]:
@@ -98,7 +97,7 @@ def test_patience(tmp_path, monkeypatch, schedule, losses, epochs, halved):
     words = ("aec.patience=3", "aec.n_epochs=60", "aec.lr=0.001", f"aec.schedule={schedule}")
     _, result = train(tmp_path, "aec", *words, samples=held(8))
     state = torch.load(tmp_path / "last.pt")
-    assert (len(result.history), state["stop_reason"]) == (epochs, "patience")
+    assert (len(result.history), state["stop_reason"]) == (epochs, "no better validation loss")
     rate = state["optimizer"]["param_groups"][0]["lr"]
     assert rate == pytest.approx(0.001 / 2**halved)
 
@@ -136,4 +135,4 @@ def test_dec_refreshes_as_often_as_set_and_stops_on_tol(tmp_path):
     assert (len(result.changes), len(history(tmp_path / "a"))) == (4 * 3 - 1, 3)
     _, once = train(tmp_path / "b", "dec", "dec.tol=1", "dec.updates_per_epoch=2")
     assert len(once.changes) == len(history(tmp_path / "b")) == 1
-    assert torch.load(tmp_path / "b/last.pt")["stop_reason"] == "tol"
+    assert torch.load(tmp_path / "b/last.pt")["stop_reason"] == "label change below dec.tol"
