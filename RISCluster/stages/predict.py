@@ -80,8 +80,7 @@ def open_predictor(run_folder: Path, name: str, words: Sequence[str]) -> Iterato
         trained.model.to(ranks.device)
         is_student = name == "DEC" and trained.labels == "student"
         posterior = soft_assignment(trained.model) if is_student else training.mixture.posterior
-        known = ranks, stop, network, trained, posterior, training, names
-        yield Predictor(folder, stage, *known)
+        yield Predictor(folder, stage, ranks, stop, network, trained, posterior, training, names)
 
 
 @contextmanager

@@ -36,39 +36,25 @@ def test_three_files_are_one(tmp_path):
     np.testing.assert_array_equal(few.read(100, 200, 0, 5)[0], samples[100:200])
 
 
-@pytest.mark.parametrize("inside", [False, True])
-def test_gap(tmp_path, lines, inside):
-    samples, times = noise(200), START + np.arange(200) / RATE
-    if inside:
-        times[100:] += 0.5
-        with h5py.File(record(tmp_path / "a.h5", samples), "a") as file:
-            file["RawDataTime"] = times
-    else:
-        record(tmp_path / "a.h5", samples[:100])
-        record(tmp_path / "b.h5", samples[100:], START + 1.5)
-    values = all_samples(opened(tmp_path))
-    np.testing.assert_array_equal(np.isnan(values).all(axis=1), np.arange(250) // 50 == 2)
-    np.testing.assert_array_equal(values[150:], samples[100:])
-    assert any("gaps and overlaps of these records: 0.5 s are missing" in line for line in lines)
+GAP = [np.nan] * 50
 
 
-def test_clock_errors_do_not_add_up(tmp_path):
-    for number in range(8):
-        record(tmp_path / f"{number}.h5", noise(100), START + number * 1.004)
-    series = opened(tmp_path)
-    assert series.n_samples == 803  # 7 * 0.4 samples, in whole ones
-    assert series.pieces["first"].tolist() == [0, 100, 201, 301, 401, 502, 602, 703]
-
-
-def test_overlap_drops_what_the_later_file_repeats(tmp_path, lines):
-    first, later = noise(100, seed=1), noise(100, seed=2)
-    record(tmp_path / "a.h5", first)
-    record(tmp_path / "b.h5", later, START + 0.8)
-    record(tmp_path / "c.h5", later[:50], START + 0.9)
-    np.testing.assert_array_equal(
-        all_samples(opened(tmp_path)), np.concatenate([first, later[20:]])
-    )
-    assert any("1.1 s of later samples are dropped" in line for line in lines)
+@pytest.mark.parametrize(
+    ("starts", "expected", "line"),
+    [
+        ([0, 1.5], [*range(100), *GAP, *range(100, 200)], "records: 0.5 s are missing"),
+        # of the later files what the first repeats, and all of one is dropped
+        ([0, 0.8, 0.9], [*range(100), *range(120, 200)], "1.1 s of later samples are dropped"),
+        # clock errors of 0.4 samples, in whole ones
+        ([0, 1.004, 2.008], [*range(200), np.nan, *range(200, 300)], "0.01 s are missing"),
+    ],
+)
+def test_gaps_and_overlaps(tmp_path, lines, starts, expected, line):
+    for number, start in enumerate(starts):
+        samples = np.arange(100.0 - 10 * (start == 0.9))[:, None] + [100 * number, 0]
+        record(tmp_path / f"{number}.h5", samples, START + start)
+    np.testing.assert_array_equal(all_samples(opened(tmp_path))[:, 0], expected)
+    assert any(line in text for text in lines)
 
 
 @pytest.mark.parametrize(("dtype", "turn"), [("f4", 1), ("f8", -1), ("i2", 1), ("i4", -1)])
@@ -136,6 +122,15 @@ def test_files_that_do_not_fit_to_the_others(tmp_path, lines):
 
 
 # ---- samples that are not there -----------------------------------------------------------------
+
+
+def test_a_record_that_is_not_complete_is_refused(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("data", (100, 3), "f4", chunks=(50, 3))
+        data.attrs.update({"fs": RATE, "dims": "time,channel"})
+        data[:50] = 1
+    with pytest.raises(DataError, match="1 of 2 chunks were never written"):
+        opened(tmp_path)
 
 
 @pytest.mark.parametrize(
