@@ -200,9 +200,6 @@ def test_run_training_and_measures(run_folder):
             "report_means", "report_silhouettes", "DEC_gallery", "DEC_embedding"
         ]  # fmt: skip
         assert list(Section("relations", run).figures) == ["report_tree"]
-        found = Section("citing", run)
-        assert "https://doi.org/10.1029/2021JB021716" in [a["href"] for a in found.of("a")]
-        assert "with PyTorch " in found.text
 
 
 VALUES = {
