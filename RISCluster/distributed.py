@@ -148,8 +148,7 @@ def start_ranks(device_setting: str) -> Iterator[Ranks]:
     store = dist.PrefixStore(f"RISCluster/{next(_starts)}", store)
     more = {"timeout": TIMEOUT, "store": store, "rank": rank, "world_size": world}
     gpu = device if device.type == "cuda" else None
-    # Objects by gloo, so that ranks which wait for them are idle.
-    backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
+    backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"  # by gloo, ranks that wait are idle
     dist.init_process_group(backend, device_id=gpu, **more)
     try:
         yield Ranks(rank, world, device)

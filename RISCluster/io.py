@@ -1,7 +1,6 @@
 """Files: JSON, CSV, NumPy arrays, torch files; atomic writes and locks; optional packages."""
 
 import contextlib
-import csv
 import glob
 import hashlib
 import importlib
@@ -12,7 +11,7 @@ import re
 import shutil
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -43,9 +42,10 @@ def write_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, place: Path) -> Iterator[None]:
-    """Hold the lock `path` between processes, acquired at once, or a RunError about `place`."""
-    lock = FileLock(path.absolute(), timeout=0)  # released by the system if the process is killed
+def locked(place: Path) -> Iterator[None]:
+    """Keep other processes from a file or folder, or a RunError if one has it now."""
+    path = place.absolute().with_name(f".{place.name}{LOCK}")
+    lock = FileLock(path, timeout=0)  # released by the system if the process is killed
     with write_errors(place):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -69,7 +69,7 @@ def new_file(target: Path) -> Iterator[Path]:
     A RunError if it can't be written, or if another process is writing it.
     """
     partial = target.with_name(target.name + PARTIAL)
-    with locked(target.with_name(f".{target.name}{LOCK}"), target), write_errors(target):
+    with locked(target), write_errors(target):
         remove_quietly(partial)
         try:
             yield partial
@@ -168,13 +168,6 @@ def plain(value: Any) -> Any:
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write indented JSON; NaN becomes null."""
     write_text(path, json.dumps(plain(value), indent=2) + "\n")
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV table."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    write_text(path, text.getvalue())
 
 
 def write_npz(path: Path, **arrays: np.ndarray) -> None:

@@ -2,8 +2,8 @@
 
 The files (parts) are in ``<target>.parts/`` until the target is written, with the identity of their
 inputs in the name. A part is done when its ``.json``, written after it, exists. Processes and
-machines that share a file system may work on one target at once: no lock keeps them apart. Each
-part is renamed to its name when it is whole, and one that another process has begun comes last.
+machines that share a file system may work on one target at once: a part is renamed to its name
+when it is whole, and one that another process has begun comes last.
 """
 
 import hashlib
@@ -34,16 +34,12 @@ Work = Callable[[Any, Path], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Job:
-    """One part of the work, of a `size` in the unit of the progress.
+    """One part of the work."""
 
-    `name` is that of its file, `task` the argument of the function that makes it (can be pickled),
-    `inputs` a JSON value that determines it.
-    """
-
-    name: str
-    task: Any
-    inputs: Any
-    size: int = 1
+    name: str  # of its file
+    task: Any  # argument of the function that makes it; can be pickled
+    inputs: Any  # JSON value that determines it
+    size: int = 1  # in the unit of the progress
 
 
 def identity(inputs: Any) -> str:
@@ -84,9 +80,8 @@ class Parts:
         """Do the jobs that are not done yet; `Stopped` on SIGINT or SIGTERM.
 
         `work` (task, path of the part) is a function of a module and returns a JSON dict, whose
-        ``infos`` and ``warnings`` are logged. `workers` are processes of this machine, or `AUTO`;
-        `what` and `unit` are for the progress. False where another process has completed the
-        target meanwhile.
+        ``infos`` and ``warnings`` are logged. `workers` are processes of this machine, or `AUTO`.
+        False where another process has completed the target meanwhile.
         """
         with write_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -149,17 +144,18 @@ def _pool(settings: RunSettings, workers: int) -> Iterator[Parallel]:
     backend, address = settings.backend, settings.scheduler
     if backend != "processes" and address is None:
         raise SettingsError(f"[run] backend = {backend} needs run.scheduler, as tcp://host:8786")
-    options = {"backend": "loky", "n_jobs": workers, "initializer": _start_worker}
+    options = {"backend": backend, "n_jobs": -1}
     with ExitStack() as stack:
         try:
-            if backend == "dask":
+            if backend == "processes":
+                options = {"backend": "loky", "n_jobs": workers, "initializer": _start_worker}
+            elif backend == "dask":
                 client = need("distributed").Client(address, timeout=CONNECT, set_as_default=False)
-                options = {"backend": "dask", "client": stack.enter_context(client), "n_jobs": -1}
+                options["client"] = stack.enter_context(client)
                 client.wait_for_workers(1, CONNECT)
-            elif backend == "ray":
+            else:
                 need("ray").init(address, ignore_reinit_error=True)
                 need("ray.util.joblib").register_ray()
-                options = {"backend": "ray", "n_jobs": -1}
         except (OSError, TimeoutError, ConnectionError) as error:
             raise RunError(
                 f"[run] scheduler = {address}: no answer of a {backend} scheduler with workers "
@@ -188,11 +184,9 @@ def _do(
 ) -> tuple[int, dict[str, Any] | None]:
     """Make a part: its `number` and summary, which is None where another process has begun it.
 
-    With `is_last` it is made all the same: that process may have been killed. `folder` is that of
-    the command, in which relative paths are.
+    With `is_last` it is made all the same: that process may have been killed.
     """
-    if Path.cwd() != folder:
-        os.chdir(folder)
+    os.chdir(folder)  # of the command, in which relative paths are
     if path.exists() and _marker(path).exists():
         return number, read_json(_marker(path))
     own, claim = path.with_name(f".{uuid.uuid4().hex}"), path.with_name(f"{path.name}.begun")

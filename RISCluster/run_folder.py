@@ -12,32 +12,19 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from . import __version__
+from . import __version__, io
 from .errors import CheckpointError, RunError
-from .io import (
-    LOCK,
-    PARTIAL,
-    find_paths,
-    locked,
-    read_json,
-    remove_quietly,
-    sha256,
-    write_errors,
-    write_json,
-    write_text,
-)
 from .settings import (
     COMMANDS,
     CONFIG,
     KEYS,
-    SCRIPTS,
     Settings,
     as_text,
     load_found_settings,
@@ -79,17 +66,13 @@ class StageFolder:
         path = self.path / PROVENANCE
         if not os.path.exists(path):
             return None
-        found = read_json(path)
+        found = io.read_json(path)
         if found.get("checksum") != _checksum(found):
             raise CheckpointError(
                 f"{path}: changed by another program, or of an earlier version of RISCluster; move "
                 f"{path.parent} away and run the stage again"
             )
         return found
-
-    def lock(self) -> AbstractContextManager:
-        """Keep other processes from changing this run; a RunError if one does."""
-        return locked(self.run_folder / LOCK, self.run_folder)
 
     def is_done(self, inputs: Mapping[str, Any]) -> bool:
         """Whether the stage is complete, undamaged and made from `inputs`."""
@@ -100,7 +83,7 @@ class StageFolder:
     def _damaged(self, provenance: Mapping[str, Any]) -> list[str]:
         """Results that are missing or have another checksum."""
         paths = {self.path / name: checksum for name, checksum in provenance["results"].items()}
-        return [path.name for path, x in paths.items() if not path.exists() or sha256(path) != x]
+        return [path.name for path, x in paths.items() if not path.exists() or io.sha256(path) != x]
 
     def begin(self, inputs: dict[str, Any], settings_ini: str) -> str:
         """Prepare the folder; returns ``resume``, or ``new`` with the changes.
@@ -111,37 +94,36 @@ class StageFolder:
         before = self.provenance()
         changes = [] if before is None else _differences(before["inputs"], inputs)
         is_new = before is None or bool(changes)
-        with write_errors(self.path):
-            for pattern in (f"*{PARTIAL}", f".*{LOCK}"):  # of a killed process
+        with io.write_errors(self.path):
+            for pattern in (f"*{io.PARTIAL}", f".*{io.LOCK}"):  # of a killed process
                 for path in self.path.rglob(pattern):
-                    remove_quietly(path)
-            is_used = self.path.exists() and (self.path.is_file() or any(self.path.iterdir()))
-            if is_new and is_used:
+                    io.remove_quietly(path)
+            if is_new and any(self.path.glob("*")):
                 renamed = self.path.with_name(f"{self.name}_{timestamp().replace(':', '-')}")
                 while renamed.exists():  # within a second
                     renamed = renamed.with_name(f"{renamed.name}_")
-                if self.path.is_dir():  # figures first, in case this is interrupted
-                    for figure in (self.run_folder / "figures").glob(f"{self.name}_*"):
-                        (self.path / "figures").mkdir(exist_ok=True)
-                        figure.replace(self.path / "figures" / figure.name)
+                # Figures first, in case this is interrupted
+                for figure in (self.run_folder / "figures").glob(f"{self.name}_*"):
+                    (self.path / "figures").mkdir(exist_ok=True)
+                    figure.replace(self.path / "figures" / figure.name)
                 changes.append(f"the existing results are now in {self.path.rename(renamed)}")
             self.path.mkdir(parents=True, exist_ok=True)
         if is_new:  # first, because a folder without provenance counts as another program's
             begun = {"stage": self.name, "status": "unfinished", "inputs": inputs}
             self._write_provenance(begun | _circumstances())
-        write_text(self.path / CONFIG, settings_ini)  # paths may have changed
+        io.write_text(self.path / CONFIG, settings_ini)  # paths may have changed
         if not is_new:
             return "resume"
         return f"new: {'; '.join(changes)}" if changes else "new"
 
     def complete(self, results: Sequence[str], notes: dict[str, Any]) -> None:
         """Mark the stage as complete, with the checksums of `results` (names of files)."""
-        checksums = {name: sha256(self.path / name) for name in results}
+        checksums = {name: io.sha256(self.path / name) for name in results}
         ended = {"status": "complete", "ended": timestamp(), "results": checksums}
         self._write_provenance((self.provenance() or {}) | ended | notes)
 
     def _write_provenance(self, provenance: dict[str, Any]) -> None:
-        write_json(self.path / PROVENANCE, provenance | {"checksum": _checksum(provenance)})
+        io.write_json(self.path / PROVENANCE, provenance | {"checksum": _checksum(provenance)})
 
     def require_begun(self) -> dict[str, Any]:
         """Provenance of a stage, finished or not; a RunError where there is no such stage."""
@@ -222,7 +204,7 @@ def _circumstances() -> dict[str, Any]:
 def load_run_settings(config: str | None, overrides: Sequence[str]) -> Settings:
     """Settings of a stage that is to run, of a run that may exist already."""
     run_folder = load_found_settings(config, overrides).run_folder
-    begun = [StageFolder(run_folder, name) for name in SCRIPTS]
+    begun = [StageFolder(run_folder, name) for name in COMMANDS]
     begun = [stage for stage in begun if (stage.path / CONFIG).exists()]
     if not begun:
         return load_found_settings(config, overrides)
@@ -240,7 +222,7 @@ def stored_settings(stage: StageFolder) -> dict[str, str]:
     """Settings of a stage as texts; relative paths are looked up in its command's folder too."""
 
     def exist(text: str) -> bool:
-        return all(map(os.path.exists, find_paths(text)))
+        return all(map(os.path.exists, io.find_paths(text)))
 
     texts = read_ini(stage.path / CONFIG)
     texts = {name: text for name, text in texts.items() if name in KEYS and name not in CLUSTER}

@@ -247,7 +247,7 @@ def _read_keys() -> dict[str, Key]:
 
 KEYS = _read_keys()  # by section.key
 
-# ---- sections: types and defaults of the keys ---------------------------------------------------
+# ---- sections: types and defaults of the keys, which config.ini describes ------------------------
 
 Auto = Literal["auto"]
 Ints, Floats = int | tuple[int, ...], float | tuple[float, ...]  # several are a sweep
@@ -255,8 +255,6 @@ Ints, Floats = int | tuple[int, ...], float | tuple[float, ...]  # several are a
 
 @dataclass(frozen=True)
 class RunSettings:
-    """[run]: output folder and device."""
-
     name: str = "demo"
     folder: str = "Outputs"
     seed: int = 2009
@@ -273,8 +271,6 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """[data]: the data set and the preparation of spectrograms."""
-
     file: str = "Data/demo.h5"
     layout: str = "auto"
     dataset: str = "auto"
@@ -296,8 +292,6 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class CubeSettings:
-    """[cube]: samples of a cube of (time, channel, frequency)."""
-
     window: int = 4
     stride: int = 4
     window_channels: int = 1
@@ -308,8 +302,6 @@ class CubeSettings:
 
 @dataclass(frozen=True)
 class AecSettings:
-    """[aec]: the autoencoder and its training."""
-
     n_features: Ints = 9
     latent_activation: str = "linear"
     n_components: Auto | int = "auto"
@@ -323,8 +315,6 @@ class AecSettings:
 
 @dataclass(frozen=True)
 class GmmSettings:
-    """[gmm]: Gaussian mixtures in the latent space."""
-
     n_clusters: Numbers = Numbers(range(2, 21))
     select: str = "bic"
     gap_reference: str = "uniform"
@@ -338,8 +328,6 @@ class GmmSettings:
 
 @dataclass(frozen=True)
 class DecSettings:
-    """[dec]: deep embedded clustering."""
-
     n_clusters: Auto | int | tuple[Auto | int, ...] = "auto"
     n_epochs: int = 400
     batch_size: Ints = 64
@@ -354,8 +342,6 @@ class DecSettings:
 
 @dataclass(frozen=True)
 class BuildSettings:
-    """[build]: python -m RISCluster build, a data set from waveforms."""
-
     preset: str = "ris"
     method: str = "detect"
     catalogue: str | None = None
@@ -394,8 +380,6 @@ class BuildSettings:
 
 @dataclass(frozen=True)
 class EventsSettings:
-    """[events]: python -m RISCluster associate, detections at several stations as one event."""
-
     associate: bool = True
     window: Auto | float = "auto"
     slowness: float = 0.5
@@ -409,8 +393,6 @@ class EventsSettings:
 
 @dataclass(frozen=True)
 class RecordsSettings:
-    """[records]: python -m RISCluster cube, a cube from DAS records."""
-
     dataset: str = "auto"
     order: str = "auto"
     sampling_rate: Auto | float = "auto"
@@ -430,8 +412,6 @@ class RecordsSettings:
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """[report]: additions to the report of a run."""
-
     environment: str | None = None
     stations: str | None = None
     interval: str = "auto"

@@ -32,6 +32,12 @@ NO_KERNEL = {  # views, and memory that is not filled
 }  # fmt: skip
 
 
+def numbered(device) -> torch.device:
+    """The device, ``cuda`` alone as the first one."""
+    device = torch.device(device)
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+
+
 class GpuTensor(torch.Tensor):
     """A tensor `content` of the CPU that reports a GPU as its device."""
 
@@ -58,7 +64,7 @@ class GpuTensor(torch.Tensor):
         made = self if dtype in (None, self.dtype) else super().to(dtype)
         if memory_format is not None:
             made = made.contiguous(memory_format=memory_format)
-        device = self.gpu if device is None else EmulatedCuda.active.numbered(device)
+        device = self.gpu if device is None else numbered(device)
         if device != self.gpu:
             return EmulatedCuda.active.move(made, device)
         return made.clone() if kwargs.get("copy") and made is self else made
@@ -96,15 +102,15 @@ _Mode.__torch_dispatch__ = lambda self, function, types, args=(), kwargs=None: (
 
 
 class EmulatedCuda:
-    """Context in which PyTorch has `n_gpus` GPUs of `memory` bytes.
+    """Context in which PyTorch has a GPU of `memory` bytes.
 
     `launches` counts kernels by name, `waits` host waits by cause.
     """
 
     active: "EmulatedCuda"
 
-    def __init__(self, n_gpus: int = 1, memory: float = 8e10):
-        self.n_gpus, self.memory, self.current = n_gpus, memory, 0
+    def __init__(self, memory: float = 8e10):
+        self.memory = memory
         self.launches, self.waits = Counter(), Counter()
         self._storages: dict[int, int] = {}  # bytes by address of the storage
 
@@ -117,18 +123,12 @@ class EmulatedCuda:
         self.launches.clear()
         self.waits.clear()
 
-    def numbered(self, device) -> torch.device:
-        """The device, ``cuda`` alone with the number of the current one."""
-        device = torch.device(device)
-        is_current = device.type == "cuda" and device.index is None
-        return torch.device("cuda", self.current) if is_current else device
-
     def operation(self, function, args, kwargs):
         """Check and count an operation, and do it on the CPU."""
         tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, torch.Tensor)]
         remote = [x for x in tensors if isinstance(x, GpuTensor)]
         wanted = kwargs.get("device")
-        wanted = None if wanted is None else self.numbered(wanted)
+        wanted = None if wanted is None else numbered(wanted)
         if not remote and (wanted is None or wanted == CPU):
             return function(*args, **kwargs)
         if remote and wanted == CPU:  # like a tensor that C++ takes for one of the CPU
@@ -153,8 +153,6 @@ class EmulatedCuda:
 
     def send(self, content: torch.Tensor, gpu: torch.device) -> GpuTensor:
         """A CPU tensor as one of a GPU, whose memory it takes."""
-        if gpu.index >= self.n_gpus:
-            raise RuntimeError("CUDA error: invalid device ordinal")
         storage = content.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         if key not in self._storages:
@@ -215,15 +213,14 @@ class EmulatedCuda:
         for owner, name, value in (
             (torch.cuda, "_lazy_init", lambda: None),
             (torch.cuda, "is_available", lambda: True),
-            (torch.cuda, "device_count", lambda: self.n_gpus),
-            (torch.cuda, "set_device", lambda x: setattr(self, "current", self.numbered(x).index)),
+            (torch.cuda, "device_count", lambda: 1),
+            (torch.cuda, "set_device", lambda device: None),
             (torch.cuda, "get_device_name", lambda device=None: "emulated GPU"),
             (
                 torch.cuda,
                 "mem_get_info",
                 lambda _=None: (self.memory - self.allocated, self.memory),
             ),
-            (torch.cuda, "is_bf16_supported", lambda including_emulation=True: True),
             (torch.Tensor, "pin_memory", pin_memory),
             (torch, "autocast", lambda kind, *args, **kwargs: autocast("cpu", *args, **kwargs)),
             (torch, "inference_mode", torch.no_grad),  # in which a `GpuTensor` can't have views

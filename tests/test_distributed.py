@@ -11,16 +11,6 @@ from tests.processes import on_ranks
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(("n", "world"), [(0, 3), (1, 3), (10, 1), (10, 3), (12, 4)])
-def test_local_rows_and_shards_have_every_row_once(n, world):
-    ranks = [Ranks(rank, world, CPU) for rank in range(world)]
-    rows = [r.local_rows(torch.arange(n)).tolist() for r in ranks]
-    assert rows == [list(range(rank, n, world)) for rank in range(world)]
-    ends = [0, *(r.shard(n)[1] for r in ranks)]
-    assert [r.shard(n) for r in ranks] == list(zip(ends, ends[1:], strict=False))
-    assert ends[-1] == n
-
-
 def _communicate(ranks):
     r, last = ranks.rank, ranks.world - 1
     double = torch.tensor([r + 1.0, 1e-12], dtype=torch.float64)

@@ -74,7 +74,7 @@ with new_file(Path(sys.argv[1])) as partial:
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_file_that_another_process_writes_is_refused_until_it_has_ended(tmp_path, killed):
-    path, lock = tmp_path / "a.csv", tmp_path / ".a.csv.lock"
+    path = tmp_path / "a.csv"
     command, pipes = [sys.executable, "-c", HOLD, str(path)], dict.fromkeys(("stdin", "stdout"), -1)
     with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
         assert process.stdout.readline() == "held\n"
@@ -85,7 +85,7 @@ def test_a_file_that_another_process_writes_is_refused_until_it_has_ended(tmp_pa
         if killed:
             process.kill()
     assert path.exists() != killed
-    with locked(lock, path), pytest.raises(RunError, match="in use"), locked(lock, path):
+    with locked(path), pytest.raises(RunError, match="in use"), locked(path):
         pass
     files.write_text(path, "new")
     assert list(tmp_path.iterdir()) == [path]

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from RISCluster.__main__ import main
+from RISCluster.io import locked
 from RISCluster.stages import session
 from tests.conftest import ROOT, blobs, write_samples
 
@@ -87,6 +88,9 @@ def test_a_run_needs_its_name_alone_after_the_first_stage(folder, capsys):
     out = capsys.readouterr().out
     assert "gmm.n_clusters was 3, is 2, 3, 4" in out
     assert "gmm.n_clusters = 3" not in out
+    with locked(folder / "Outputs/test"):
+        assert script("GMM_centroids.py", "run.name=test", "gmm.n_clusters=2") == 2
+    assert "test: in use by another process" in capsys.readouterr().err
     assert script("GMM_centroids.py", "run.name=tests") == 2
     assert "run python AEC_train.py run.name=tests first" in capsys.readouterr().err
 

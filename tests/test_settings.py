@@ -48,14 +48,11 @@ def test_every_key_of_the_shipped_file_is_described_and_read_by_some_code():
 
 WORDS = {
     "aec.lr": ("1e-4", 1e-4),
-    "aec.batch_size": ("64, 128", (64, 128)),
-    "run.figures": ("no", False),
     "run.scheduler": ("tcp://host:8786", "tcp://host:8786"),
     "run.device": ("cuda:1", "cuda:1"),
     "data.axes": ("time, channel,frequency", ("time", "channel", "frequency")),
     "gmm.n_clusters": ("2-4, 8", (2, 3, 4, 8)),
     "gmm.n_resamples": ("none", None),
-    "data.cpu_threads": ("3", 3),
     "data.after": ("2015-06-01T12:00", "2015-06-01T12:00"),
     "dec.lr": ("1e-4,0.00123456789", (1e-4, 0.00123456789)),
     "dec.n_clusters": ("auto, 7", ("auto", 7)),
@@ -67,7 +64,6 @@ WORDS = {
     "cube.channels": ("-5::2", (-5, None, 2)),
     "cube.times": (":9", (None, 9, None)),
     "records.chunks": ("9,8,7", (9, 8, 7)),
-    "records.sampling_rate": ("250", 250),
     "report.moments": ("2016-04-10T12:00 storm, 2017-01-01",) * 2,
     "report.samples": ("12, 500-502,12", (12, 500, 501, 502)),
     "report.seasons": ("11-3,4-10", ((11, 3), (4, 10))),

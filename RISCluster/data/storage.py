@@ -24,19 +24,16 @@ from .times import to_text
 CHUNK_CACHE = 64 * 2**20  # bytes; neighbouring windows share chunks
 NO_DATA = (".xml", ".txt", ".csv", ".json", ".ini", ".md", ".pdf", ".png", ".partial", ".log")
 
-# ---- input files --------------------------------------------------------------------------------
-
 
 def find_files(words: Sequence[str]) -> list[Path]:
     """Files, ascending, that words of the command line name: files, folders or patterns."""
     found: set[Path] = set()
     for word in words:
         path = Path(word).expanduser()
-        listed = (
-            path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
-        )
-        inside = {x for x in listed if x.name[0] != "." and x.suffix.lower() not in NO_DATA}
-        inside = {path} if path.is_file() else set(filter(Path.is_file, inside))
+        listed = path.rglob("*") if path.is_dir() else glob.glob(str(path), recursive=True)
+        inside = {x for x in map(Path, listed) if x.name[0] != "." and x.is_file()}
+        inside = {x for x in inside if x.suffix.lower() not in NO_DATA}
+        inside = {path} if path.is_file() else inside
         if not inside:
             raise DataError(
                 f"{word}: no such file, or no data in this folder or of this pattern; give others "
@@ -50,9 +47,6 @@ def stamp(path: Path) -> list[str | int]:
     """Identity of a file: name, size in bytes, and time of last change in ns."""
     status = path.stat()
     return [path.name, status.st_size, status.st_mtime_ns]
-
-
-# ---- opening ------------------------------------------------------------------------------------
 
 
 class Storage:
@@ -81,8 +75,7 @@ def open_storage(path: Path, setting: str, npy: DataSettings | None = None) -> S
     if is_remote(path) or any((path / x).exists() for x in ("zarr.json", ".zgroup", ".zarray")):
         zarr = need("zarr")
         if is_remote(path):
-            readers = {"s3": "s3fs", "http": "aiohttp", "https": "aiohttp"}
-            need(readers.get(str(path).partition("://")[0], "fsspec"))
+            need("s3fs" if str(path).startswith("s3:") else "aiohttp")
         with explain(path, "the Zarr store"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of types that Zarr's third format has not settled
             return Storage(path, zarr.open(str(path), mode="r"))
@@ -102,7 +95,7 @@ def open_storage(path: Path, setting: str, npy: DataSettings | None = None) -> S
 
 def _open_npy(path: Path, settings: DataSettings) -> Storage:
     """An array of NumPy as an external data set of a file in memory, so that HDF5 reads it."""
-    axes, memory = [*settings.axes], {"driver": "core", "backing_store": False}
+    axes = [*settings.axes]
     with explain(path, "its array"):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.ndim != len(axes):
@@ -110,7 +103,7 @@ def _open_npy(path: Path, settings: DataSettings) -> Storage:
             f"{path}: has shape {array.shape}; allowed: an array of ({', '.join(axes)}), as "
             "data.axes has it"
         )
-    root = h5py.File(f"{path} (NumPy)", "w", **memory)
+    root = h5py.File(f"{path} (NumPy)", "w", driver="core", backing_store=False)
     if settings.frequencies is not None:
         n = array.shape[axes.index("frequency")]
         root["frequency"] = np.linspace(*settings.frequencies, n)

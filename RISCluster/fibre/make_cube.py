@@ -238,8 +238,7 @@ def write_cube(
             progress.add(values.shape[0] * values.shape[1])
         if is_zarr:  # so that it can be read where folders are not listed
             need("zarr").consolidate_metadata(root.store)
-    names = ("time step", "channel", "frequency"), ("", "", "frequencies")
-    text = f"{target}: {' x '.join(map(count, shape, *names))}"
+    text = f"{target}: {shape[0]:,} time steps x {shape[1]:,} channels x {shape[2]:,} frequencies"
     if "frequency" in axes:
         text += f", {axes['frequency'][0]:g} to {axes['frequency'][-1]:g} Hz"
     if "times" in axes:

@@ -2,7 +2,6 @@
 
 import re
 import warnings
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -202,7 +201,7 @@ class _Reader:
         self.path, self.storage, self.settings = place.path, place, settings
         self.dataset = self._find_dataset()
         self.name, self.shape = self.dataset.name.strip("/"), self.dataset.shape
-        self.facts: dict[str, list[Any]] = defaultdict(list)  # values by quantity, nearest first
+        self.facts: dict[str, Any] = {}  # nearest value of each quantity of `TABLE`
         # Arrays of one dimension as long as a side, and their names, nearest first
         self.arrays: list[tuple[str, h5py.Dataset]] = []
         places = [self.name]
@@ -221,10 +220,9 @@ class _Reader:
                     self.arrays.append((_normal(last), item))
             values |= {key: _read(holder.attrs, key) for key in holder.attrs}
             for quantity, value in _facts(values):
-                self.facts[quantity].append(value)
-        resolution = self._value("resolution")
-        spacing = resolution and resolution * self._value("multiplier", 1)
-        self.spacing = self._value("spacing", spacing)  # m
+                self.facts.setdefault(quantity, value)
+        spacing = self.facts.get("resolution", 0) * self.facts.get("multiplier", 1)
+        self.spacing = self.facts.get("spacing", spacing)  # m, 0 where unknown
 
     def _find_dataset(self) -> h5py.Dataset:
         """The data set that is set, or the largest numeric one with two dimensions."""
@@ -243,17 +241,13 @@ class _Reader:
         storage.require_readable(found[0])
         return found[0]
 
-    def _value(self, quantity: str, default: Any = None) -> Any:
-        """The nearest value of a quantity."""
-        return next(iter(self.facts[quantity]), default)
-
     def record(self) -> Record:
         """The whole header."""
         axis = self._time_axis()
         kind = storage.sample_packing(self.dataset).unpack(np.empty(0, self.dataset.dtype)).dtype
         return Record(
             self.path, self.name, axis, self.shape[1 - axis], *self._timing(axis),
-            self._distance(1 - axis), self._value("unit", ""), np.result_type(kind, np.float32),
+            self._distance(1 - axis), self.facts.get("unit", ""), np.result_type(kind, np.float32),
         )  # fmt: skip
 
     def _time_axis(self) -> int:
@@ -261,16 +255,18 @@ class _Reader:
         if self.settings.order != "auto":
             return 0 if self.settings.order == "time,channel" else 1
         labels = [_normal(name) for name in storage.dimension_names(self.dataset)]
-        for words in [labels, *self.facts["dimensions"]]:
+        for words in (labels, self.facts.get("dimensions", [])):
             axes = {axis for axis, word in enumerate(words) if TIME_WORDS.match(word)}
             axes |= {1 - axis for axis, word in enumerate(words) if CHANNEL_WORDS.match(word)}
             if len(words) == 2 and len(axes) == 1:
                 return axes.pop()
         n_samples = [x.size for name, x in self.arrays if TIME_ARRAY.match(name)]
         n_channels = [x.size for name, x in self.arrays if POSITION_ARRAY.match(name)]
-        if self.spacing:
-            ends = [last - self._value("first", 0) + self.spacing for last in self.facts["last"]]
-            n_channels += [np.rint(x / self.spacing) for x in (*ends, *self.facts["length"])]
+        if self.spacing and "last" in self.facts:
+            length = self.facts["last"] - self.facts.get("first", 0)
+            n_channels.append(np.rint(length / self.spacing) + 1)
+        if self.spacing and "length" in self.facts:
+            n_channels.append(np.rint(self.facts["length"] / self.spacing))
         axes = {self.shape.index(n) for n in n_samples if n in self.shape}
         axes |= {1 - self.shape.index(n) for n in n_channels if n in self.shape}
         if len(axes) != 1 or self.shape[0] == self.shape[1]:
@@ -293,7 +289,7 @@ class _Reader:
     def _timing(self, axis: int) -> tuple[float, int | None, list[Segment]]:
         """Sampling rate, start, and parts without a gap: of time stamps, or else of attributes."""
         is_set = self.settings.sampling_rate != "auto"
-        rate = float(self.settings.sampling_rate) if is_set else self._value("rate")
+        rate = float(self.settings.sampling_rate) if is_set else self.facts.get("rate")
         for column in self._columns(axis, "time", TIME_ARRAY):
             try:
                 if (stamps := _read_stamps(column, rate)) is not None:
@@ -305,12 +301,11 @@ class _Reader:
                         "records.sampling_rate, then they are left out"
                     ) from None
         if rate is None:
-            known = ", ".join(key for key, values in self.facts.items() if values)
             raise UnknownLayout(
                 f"{self.path}: no attribute of {self.name} or of its groups is a sampling rate; "
-                f"known are {known or 'none'}; set records.sampling_rate"
+                f"known are {', '.join(self.facts) or 'none'}; set records.sampling_rate"
             )
-        return rate, self._value("start"), [(0, 0, self.shape[axis])]
+        return rate, self.facts.get("start"), [(0, 0, self.shape[axis])]
 
     def _distance(self, axis: int) -> np.ndarray | None:
         spacing = self.spacing
@@ -327,8 +322,9 @@ class _Reader:
                     return values
         if not spacing:
             return None
-        number = self._value("first number")
-        first = self._value("first", 0) if number is None else number * spacing
+        first = self.facts.get("first", 0)
+        if "first number" in self.facts:
+            first = self.facts["first number"] * spacing
         return first + spacing * np.arange(self.shape[axis])
 
 

@@ -80,8 +80,7 @@ def open_predictor(run_folder: Path, name: str, words: Sequence[str]) -> Iterato
         trained.model.to(ranks.device)
         is_student = name == "DEC" and trained.labels == "student"
         posterior = soft_assignment(trained.model) if is_student else training.mixture.posterior
-        known = ranks, stop, network, trained, posterior, training, names
-        yield Predictor(folder, stage, *known)
+        yield Predictor(folder, stage, ranks, stop, network, trained, posterior, training, names)
 
 
 @contextmanager
@@ -320,7 +319,7 @@ def follow(run: Predictor, folder: Path, output: Path, interval: float, drift: f
     if not folder.is_dir() or run.ranks.world > 1:
         raise DataError(f"{folder}: --follow needs a folder that exists, and no torchrun")
     before = {}  # size and time of files at the last check, as `done` when labelled or left out
-    with io.locked(output.with_name(f".{output.name}{io.LOCK}"), output):
+    with io.locked(output):
         for left in output.parent.glob(f".{output.name}.*/"):  # of a process that was killed
             io.remove_quietly(left)
         catalogue = Catalogue(output, identity(run.stage.provenance["results"]))

@@ -19,7 +19,7 @@ from .. import __version__
 from ..data.layouts import size_text
 from ..data.measures import BANDS, MEASURES, band_edges
 from ..data.storage import find_files, open_storage, stamp
-from ..data.times import DAY, NOT_A_TIME, nanoseconds_to_iso
+from ..data.times import DAY, nanoseconds_to_iso
 from ..errors import DataError, SettingsError
 from ..io import PARTIAL, new_file, require_room
 from ..parallel import Job, Parts, identity
@@ -44,13 +44,9 @@ REMARKS = {  # on windows that are counted
 
 
 def build(
-    words: Sequence[str],
-    target: str | Path,
-    settings: Settings,
-    workers: int = 1,
-    overwrite: bool = False,
-    stations: Any = None,
-) -> Counter | None:
+    words: Sequence[str], target: str | Path, settings: Settings, workers: int = 1,
+    overwrite: bool = False, stations: Any = None,
+) -> Counter | None:  # fmt: skip
     """Build a data set (.h5) and its catalogue beside it (.csv) from waveforms.
 
     `words` are files, folders and patterns, `stations` have ``locate``, for origins. Returns the
@@ -72,13 +68,16 @@ def build(
     if not parts.run(jobs, partial(make_part, grid=grid), workers, "building", "station-days"):
         return None
     counts, pieces = _collect(parts, jobs)
+    events = {event for group in groups for day in group for *_, event in day.given}
+    counts["events"] = len(events - {-1})
+    reasons = [f"{counts[key]:,} {text}" for key, text in REASONS.items() if counts[key]]
+    left_out = ", ".join(reasons) or "none"
     if not pieces:
         parts.remove()
         raise DataError(
             f"no window in {count(counts['station_days'], 'station-day')}: {counts['windows']:,} "
-            f"found; left out: {_left_out(counts)}; lower build.on = {settings.build.on:g} of "
-            "detections, or make build.length, build.taper and build.lta shorter, to fit into the "
-            "data that are not left out"
+            f"found; left out: {left_out}; lower build.on = {settings.build.on:g} of detections, "
+            "or make build.length, build.taper and build.lta shorter, to fit into the data"
         )
     attributes = {
         **{f"build.{key}": as_text(value) for key, value in vars(settings.build).items()},
@@ -92,7 +91,7 @@ def build(
     windows, size = count(n, "window"), size_text(grid.record["spectrogram"].shape)
     log.info(
         f"{windows} of {size} from {count(counts['traces'], 'trace')} in {seconds:.1f} s, "
-        f"{n / seconds:,.0f} samples/s; left out: {_left_out(counts)}"
+        f"{n / seconds:,.0f} samples/s; left out: {left_out}"
     )
     for key, text in REMARKS.items():
         if counts[key]:
@@ -108,8 +107,7 @@ def examples(
     settings = replace(settings.build, save_waveforms=None)
     groups, grid = plan(find_files(words), settings, 1, stations)
     days = [day for group in groups for day in group]
-    rows = np.unique(np.linspace(0, len(days) - 1, N_EXAMPLES).round().astype(int))
-    found = [(str(days[row]), example(days[row], grid)) for row in rows]
+    found = [(str(day), example(day, grid)) for day in days[:: -(-len(days) // N_EXAMPLES)]]
     return [(name, *wave) for name, wave in found if wave], grid.unit
 
 
@@ -148,29 +146,22 @@ def _inputs(settings: Settings, target: Path) -> dict[str, Any]:
 
 
 def _collect(parts: Parts, jobs: Sequence[Job]) -> tuple[Counter, list[tuple]]:
-    """Numbers of all parts, whose notes are logged, and the records of each station-day.
-
-    These are trace id, day, path of the part, first record and number of records.
-    """
-    counts, pieces, notes, events = Counter(), [], [], set()
+    """Numbers of all parts; and trace id, day, part, first record and number of records of each."""
+    counts, pieces, notes = Counter(), [], []
     for job in jobs:
         summary, first = parts.summary(job), 0
         counts.update(summary["counts"])
         notes += summary["notes"]
         for day, n in zip(job.task, summary["n_samples"], strict=True):
-            events |= {event for *_, event in day.given}
             pieces += [(day.trace_id, day.day, parts.path(job), first, n)] * (n > 0)
             first += n
     warn_of(sorted(map(tuple, notes)))
-    counts["traces"], counts["events"] = len({piece[0] for piece in pieces}), len(events - {-1})
-    return counts, sorted(pieces)
+    counts["traces"] = len({piece[0] for piece in pieces})
+    return counts, sorted(pieces, key=lambda piece: piece[:2])
 
 
 def is_done(targets: Sequence[Path], made_from: str) -> bool:
-    """Whether targets exist as they would be made; DataError where one exists otherwise.
-
-    What they were made from is an attribute in the first, of HDF5 or Zarr.
-    """
+    """Whether targets exist as they would be made; DataError where one exists otherwise."""
     existing, found = [path for path in targets if path.exists()], []
     with contextlib.suppress(DataError), contextlib.closing(open_storage(targets[0], "-o")) as file:
         found = [x.attrs.get("made_from") for x in (file.root, *file.arrays.values())]
@@ -184,11 +175,6 @@ def is_done(targets: Sequence[Path], made_from: str) -> bool:
     Parts(targets[0]).remove()  # of a process that was killed before it did
     log.info(f"{targets[0]}: done already, from the same files with the same settings")
     return True
-
-
-def _left_out(counts: Counter) -> str:
-    words = (f"{counts[key]:,} {text}" for key, text in REASONS.items() if counts[key])
-    return ", ".join(words) or "none"
 
 
 def plan(
@@ -209,7 +195,8 @@ def plan(
     if settings.components is not None:
         days = _with_components(days, settings.components)
     if days and settings.catalogue is not None:
-        days = _with_onsets(days, settings, stations)
+        found = onsets_at(sorted({day.trace_id for day in days}), settings, stations)
+        days = [x._replace(given=found[x[:2]]) for x in days if x[:2] in found]
     if not days:
         components = ", ".join(settings.components or ["none"])
         raise DataError(
@@ -219,10 +206,8 @@ def plan(
             "commas), another catalogue, or other files"
         )
     every = [part for day in days for part in (day, *day.others)]
-    log.info(
-        f"{count(len({day.trace_id for day in every}), 'trace')}, "
-        f"{count(len(days), 'station-day')} in {count(len(paths), 'file')}"
-    )
+    n_traces = count(len({day.trace_id for day in every}), "trace")
+    log.info(f"{n_traces}, {count(len(days), 'station-day')} in {count(len(paths), 'file')}")
     same_files, groups = defaultdict(list), []
     for day in days:
         same_files[day.paths, day.day].append(day)
@@ -266,21 +251,6 @@ def _with_components(days: Sequence[StationDay], names: Sequence[str]) -> list[S
             first, *others = map(group.get, names)
             found.append(first._replace(others=tuple(others)))
     warn_of(notes)
-    return found
-
-
-def _with_onsets(
-    days: Sequence[StationDay], settings: BuildSettings, stations: Any
-) -> list[StationDay]:
-    """Station-days that have onsets in the catalogue, by the time of the peak where it is known."""
-    onsets, found = onsets_at(sorted({day.trace_id for day in days}), settings, stations), []
-    for day in days:
-        if day.trace_id in onsets:
-            rows = onsets[day.trace_id]
-            time = rows["peak"].where(rows["peak"] != NOT_A_TIME, rows["onset"])
-            own = rows[time.between(day.day, day.day + DAY, "left")]
-            if len(own):
-                found.append(day._replace(given=tuple(own.itertuples(index=False, name=None))))
     return found
 
 

@@ -21,7 +21,7 @@ from ..errors import DataError, SettingsError
 from ..io import write_bytes
 from ..runtime import Progress, count, log
 from .onsets import KM_PER_DEGREE
-from .read import import_obspy, read_with
+from .read import import_obspy
 
 with warnings.catch_warnings():  # of obspy about Python and other packages
     warnings.simplefilter("ignore")
@@ -34,18 +34,12 @@ with warnings.catch_warnings():  # of obspy about Python and other packages
 THREADS = 3  # requests at a time, as data centres ask for
 ERRORS = (fdsn.FDSNException, HTTPException, OSError, SyntaxError, TypeError)  # also of parsers
 LOGINS = {frozenset(x.split()) for x in ("token", "eida_token", "user password")}  # keys
-EVER = obspy.UTCDateTime(1800, 1, 1), obspy.UTCDateTime(2599, 1, 1)
-FILES = ["start", "channel", "station", "path", "line"]
 
 
 def download(
-    query: Mapping[str, Any],
-    providers: Sequence[str],
-    folder: Path,
-    chunk: float = 86400.0,
-    min_distance: float = 0.0,
-    credentials: Mapping[str, Mapping[str, str]] | None = None,
-) -> tuple[pandas.DataFrame, dict[str, str]]:
+    query: Mapping[str, Any], providers: Sequence[str], folder: Path, chunk: float = 86400.0,
+    min_distance: float = 0.0, credentials: Mapping[str, Mapping[str, str]] | None = None,
+) -> tuple[pandas.DataFrame, dict[str, str]]:  # fmt: skip
     """Download what is not in the folder yet.
 
     `query` has the parameters of an FDSN web service, `chunk` is the length of a file in seconds,
@@ -58,7 +52,9 @@ def download(
     channels, clients, failures = _list_channels(query, providers, credentials or {})
     channels = _far_apart(channels, min_distance)
     rows = [row for channel in channels for row in _files(channel, folder, query, chunk)]
-    files = pandas.DataFrame(rows, columns=FILES).drop_duplicates("path")
+    files = pandas.DataFrame(
+        rows, columns=["start", "channel", "station", "path", "line"]
+    ).drop_duplicates("path")
     files = files.sort_values(["start", "channel"], ignore_index=True)
     files["n_bytes"] = [-1 if path.exists() else 0 for path in files["path"]]
     missing = files[files["n_bytes"] == 0]
@@ -69,9 +65,12 @@ def download(
         for row, size in zip(missing.index, parallel(calls), strict=True):
             files.loc[row, "n_bytes"] = size
             progress.add(1)
+    new = {*files[files["n_bytes"] > 0]["station"]}
     for station in sorted({*files[files["n_bytes"] != 0]["station"]}):
-        own = [channel for channel in channels if channel["station"] == station]
-        _fetch_responses(own, clients[station], folder / "stations" / f"{station}.xml", failures)
+        path = folder / "stations" / f"{station}.xml"
+        if station in new or not path.exists():
+            names = {channel["codes"][3] for channel in channels if channel["station"] == station}
+            _fetch_responses(station, names, clients[station], path, failures)
     if (files["n_bytes"] == 0).all():
         place, reason = next(iter(failures.items()), (", ".join(providers), "no data"))
         raise DataError(
@@ -90,13 +89,25 @@ def _list_channels(
         try:
             client = connect(provider, credentials.get(provider, {}))
             listed = client.get_stations(level="channel", format="text", **query)
-            found = [x for x in _channels_of(listed) if x["station"] not in clients]
         except fdsn.FDSNNoDataException:
-            found = []
+            listed = []
         except ERRORS as error:
             failures[provider] = f"can't list stations: {reason_of(error)}"
             log.warning(f"{provider}: {failures[provider]}")
             continue
+        found = [
+            {
+                "station": f"{network.code}.{station.code}",
+                "codes": (network.code, station.code, item.location_code.strip("-"), item.code),
+                "start": item.start_date or obspy.UTCDateTime(1800, 1, 1),
+                "end": item.end_date or obspy.UTCDateTime(2599, 1, 1),
+                "place": (item.latitude, item.longitude),
+            }
+            for network in listed
+            for station in network
+            for item in station
+            if f"{network.code}.{station.code}" not in clients
+        ]
         clients |= {channel["station"]: client for channel in found}
         channels += found
         log.info(f"{provider}: {count(len({x['station'] for x in found}), 'station')}")
@@ -105,12 +116,9 @@ def _list_channels(
 
 def connect(provider: str, login: Mapping[str, str]) -> Client:
     """A client with credentials of HTTP, EarthScope or EIDA; tokens also as paths of files."""
-    if "@" in provider:
-        raise SettingsError(
-            "command line: --provider has a name or password in its URL, which would be logged; "
-            "give --credentials instead"
-        )
     try:
+        if "@" in provider:  # a password would be logged
+            raise ValueError
         with warnings.catch_warnings():  # old names, unusual service descriptions
             warnings.simplefilter("ignore")
             client = Client(provider, service_mappings={"event": None})
@@ -118,9 +126,9 @@ def connect(provider: str, login: Mapping[str, str]) -> Client:
             client.set_eida_token(str(Path(login["eida_token"]).expanduser()))
     except ValueError:
         raise SettingsError(
-            f"command line: --provider {provider} is not known, or its eida_token in --credentials "
-            "is no PGP message or file with one; allowed: a URL, or one of "
-            f"{', '.join(sorted(fdsn.URL_MAPPINGS))}"
+            f"command line: --provider {provider.rpartition('@')[2]} is not known, has a name or "
+            "password in its URL (give --credentials), or its eida_token in --credentials is no "
+            f"PGP message; allowed: a URL, or one of {', '.join(sorted(fdsn.URL_MAPPINGS))}"
         ) from None
     if "user" in login:
         client.set_credentials(login["user"], login["password"])
@@ -147,22 +155,6 @@ def read_credentials(path: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def _channels_of(inventory: Any) -> list[dict[str, Any]]:
-    """Station, codes, epoch and place of all channels."""
-    return [
-        {
-            "station": f"{network.code}.{station.code}",
-            "codes": (network.code, station.code, channel.location_code.strip("-"), channel.code),
-            "start": channel.start_date or EVER[0],
-            "end": channel.end_date or EVER[1],
-            "place": (channel.latitude, channel.longitude),
-        }
-        for network in inventory
-        for station in network
-        for channel in station
-    ]
-
-
 def _far_apart(channels: list[dict[str, Any]], min_distance: float) -> list[dict[str, Any]]:
     """Channels of stations, in the order of their names, without those near one before."""
     places, chosen = {channel["station"]: channel["place"] for channel in channels}, {}
@@ -178,7 +170,7 @@ def _far_apart(channels: list[dict[str, Any]], min_distance: float) -> list[dict
 def _files(
     channel: dict[str, Any], folder: Path, query: Mapping[str, Any], chunk: float
 ) -> Iterator[tuple]:
-    """Rows of `FILES`, of the intervals in the epoch of a channel."""
+    """Start, names, path and request of the intervals in the epoch of a channel."""
     start, codes = query["starttime"], channel["codes"]
     while start < query["endtime"]:
         next_multiple = (start.timestamp // chunk + 1) * chunk
@@ -213,24 +205,19 @@ def _fetch(file: Any, client: Client, failures: dict[str, str]) -> int:
 
 
 def _fetch_responses(
-    channels: list[dict[str, Any]], client: Client, path: Path, failures: dict[str, str]
+    station: str, names: set[str], client: Client, path: Path, failures: dict[str, str]
 ) -> None:
-    """Download the StationXML of a station where its file lacks a channel or an epoch."""
-    epochs = {(channel["codes"], channel["start"].ns) for channel in channels}
-    if path.exists():
-        there = _channels_of(read_with(obspy.read_inventory, path, "StationXML"))
-        known = {(channel["codes"], channel["start"].ns) for channel in there}
-        if epochs <= known:
-            return
-        epochs |= known
-    (network, code, *_), answer = channels[0]["codes"], io.BytesIO()
-    names = ",".join(sorted({codes[3] for codes, _ in epochs}))
+    """Download the StationXML of channels of a station, and of those that its file has."""
+    (network, code), answer = station.split("."), io.BytesIO()
     try:
-        options = {"channel": names, "level": "response", "filename": answer}
+        if path.exists():
+            there = obspy.read_inventory(io.BytesIO(path.read_bytes())).get_contents()["channels"]
+            names = names | {name.rpartition(".")[2] for name in there}
+        options = {"channel": ",".join(sorted(names)), "level": "response", "filename": answer}
         client.get_stations(network=network, station=code, **options)
         obspy.read_inventory(io.BytesIO(answer.getvalue()))
     except Exception as error:  # obspy's readers raise many types
-        failures[f"{network}.{code}"] = f"no StationXML: {reason_of(error)}"
+        failures[station] = f"no StationXML: {reason_of(error)}"
     else:
         write_bytes(path, answer.getvalue())
 

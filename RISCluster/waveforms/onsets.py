@@ -9,7 +9,7 @@ import numpy as np
 import pandas
 
 from ..data.tables import read_table, read_times
-from ..data.times import NOT_A_TIME, SECOND, nanoseconds_to_iso, parse_times
+from ..data.times import DAY, NOT_A_TIME, SECOND, nanoseconds_to_iso, parse_times
 from ..errors import DataError
 from ..io import new_file
 from ..runtime import count, log
@@ -96,8 +96,8 @@ def _from_events(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
 
 def onsets_at(
     trace_ids: Sequence[str], settings: BuildSettings, stations: Any
-) -> dict[str, pandas.DataFrame]:
-    """Onsets of ``build.catalogue`` at each trace that has some, with `FIELDS`, by time.
+) -> dict[tuple[str, int], tuple]:
+    """Onsets of ``build.catalogue``, rows of `FIELDS`, by trace and midnight of the day (ns).
 
     With ``build.velocity`` those of origins, at `stations`, which have ``locate``; otherwise rows
     of a trace, station or phase, and rows without one at all traces. DataError where none fits.
@@ -126,7 +126,10 @@ def onsets_at(
         found["onset"] += _travel_times(found, settings.velocity, stations)
     elif (found["own"] == "").all() and (found["event"] < 0).all():  # a time for all stations
         found["event"] = pandas.factorize(found["onset"])[0]
-    return {name: own[[*FIELDS]].sort_values("onset") for name, own in found.groupby("trace_id")}
+    found = found.sort_values("onset", kind="stable")
+    days = found["peak"].where(found["peak"] != NOT_A_TIME, found["onset"]) // DAY * DAY
+    groups = found.groupby(["trace_id", days])[[*FIELDS]]
+    return {key: tuple(own.itertuples(index=False, name=None)) for key, own in groups}
 
 
 def _traces(own: str, trace_ids: Sequence[str]) -> list[str]:

@@ -35,10 +35,9 @@ SPELLINGS = {  # that obspy knows, in capitals
     "M/S": "velocity", "M/SEC": "velocity", "M": "displacement",
 }  # fmt: skip
 STATION_FILE = re.compile(  # StationXML, dataless SEED or RESP
-    r"(resp|dataless)\..*|.*\.(xml|stationxml|staxml|dataless|dless|seed|resp)"
-    r"(\.(gz|bz2|zip|tar|tgz|tbz2))?",
-    re.IGNORECASE,
-)
+    r"(resp|dataless)\..*|.*\.((sta|station)?xml|dataless|dless|seed|resp)"
+    r"(\.(gz|bz2|zip|tar|tgz|tbz2))?", re.IGNORECASE
+)  # fmt: skip
 ALWAYS = 2**63  # ns, later than all times
 
 
@@ -98,12 +97,11 @@ def _without_gaps(
     n = max(first + len(piece.data) for first, piece in chain)
     data, good, end = np.full(n, np.nan), np.ones(n, bool), 0
     for first, piece in chain:
-        here, known = slice(first, first + len(piece.data)), np.isfinite(piece.data)
-        common = np.isfinite(data[here]) & known
+        here = slice(first, first + len(piece.data))
+        known, common = np.isfinite(piece.data), np.isfinite(piece.data) & np.isfinite(data[here])
         if (common & (data[here] != piece.data)).any():
             good[here] &= ~common
-        known &= ~common
-        data[here][known] = piece.data[known]
+        np.copyto(data[here], piece.data, where=known & ~common)
         end = piece.end if here.stop == n else end
     removed[DISAGREE] += int((~good).sum())
     removed[NOT_FINITE] += int((~np.isfinite(data)).sum())
@@ -188,14 +186,12 @@ def _epochs(inventory: Any, trace_id: str) -> Iterator[tuple[int, int, Any]]:
 
 def with_responses(
     waves: Sequence[Wave], trace_id: str, settings: BuildSettings
-) -> list[tuple[Wave, Any, str]]:
-    """Parts of waves with a response each, that which begins last, or None; and a note.
-
-    Without ``build.inventory`` these are the waves.
-    """
+) -> Iterator[tuple[Wave, Any, str]]:
+    """Parts of waves with a response each, that which begins last, or None; and a note."""
     if settings.inventory is None:
-        return [(wave, None, "") for wave in waves]
-    known, parts = [*_epochs(read_inventory(settings.inventory), trace_id)], []
+        yield from ((wave, None, "") for wave in waves)
+        return
+    known = [*_epochs(read_inventory(settings.inventory), trace_id)]
     for wave in waves:
         rate = wave.sampling_rate / SECOND
         borders = {time for item in known for time in item[:2] if wave.start < time < wave.end}
@@ -204,11 +200,10 @@ def with_responses(
             part = replace(wave, start=wave.time(first), data=wave.data[first:stop])
             middle = part.time(len(part.data) / 2)
             valid = [item for item in known if item[0] <= middle < item[1]]
-            response, note = None, f"left out where {settings.inventory} has no response"
             if valid:
-                response, note = usable(max(valid, key=lambda item: item[0])[2], settings)
-            parts.append((part, response, note))
-    return parts
+                yield part, *usable(max(valid, key=lambda item: item[0])[2], settings)
+            else:
+                yield part, None, f"left out where {settings.inventory} has no response"
 
 
 def usable(response: Any, settings: BuildSettings) -> tuple[Any, str]:
@@ -228,11 +223,24 @@ def usable(response: Any, settings: BuildSettings) -> tuple[Any, str]:
 
 
 def process(wave: Wave, settings: BuildSettings, response: Any = None) -> Wave:
-    """Detrend, taper, remove the response, resample and filter a wave, in place."""
+    """Detrend, taper, convert counts to ``build.output``, resample and filter a wave, in place."""
     detrend(wave.data, settings.detrend)
     taper(wave.data, samples_of(settings.taper, wave.sampling_rate))
-    if response:
-        wave = remove_response(wave, response, settings)
+    if response and not response.response_stages:
+        wave = replace(wave, data=wave.data / response.instrument_sensitivity.value)
+    elif response:
+        trace = import_obspy().Trace(wave.data, {"sampling_rate": wave.sampling_rate})
+        trace.stats.response = response
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trace.remove_response(
+                output=OUTPUTS[settings.output], pre_filt=settings.pre_filter,
+                water_level=settings.water_level, zero_mean=False, taper=False,
+                hide_sensitivity_mismatch_warning=True,
+            )  # fmt: skip
+        if not np.isfinite(trace.data).all():
+            raise ValueError("its response gives values that are not finite")
+        wave = replace(wave, data=trace.data)
     if settings.sampling_rate != "auto":
         wave = resample(wave, settings.sampling_rate)
     data, rate = wave.data, wave.sampling_rate
@@ -266,24 +274,6 @@ def taper(data: np.ndarray, n: int) -> None:
         data[-n:] *= ramp[::-1]
 
 
-def remove_response(wave: Wave, response: Any, settings: BuildSettings) -> Wave:
-    """Convert counts, detrended and tapered, to ``build.output``."""
-    if not response.response_stages:
-        return replace(wave, data=wave.data / response.instrument_sensitivity.value)
-    trace = import_obspy().Trace(wave.data, {"sampling_rate": wave.sampling_rate})
-    trace.stats.response = response
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trace.remove_response(
-            output=OUTPUTS[settings.output], pre_filt=settings.pre_filter,
-            water_level=settings.water_level, zero_mean=False, taper=False,
-            hide_sensitivity_mismatch_warning=True,
-        )  # fmt: skip
-    if not np.isfinite(trace.data).all():
-        raise ValueError("its response gives values that are not finite")
-    return replace(wave, data=trace.data)
-
-
 def resample(wave: Wave, sampling_rate: float) -> Wave:
     """Resample a wave by a ratio of whole numbers; DataError where there is none.
 
@@ -300,6 +290,5 @@ def resample(wave: Wave, sampling_rate: float) -> Wave:
         return wave
     n, beta = signal.kaiserord(ATTENUATION, (STOP - PASS) / max(up, down))
     window = signal.firwin(n | 1, (STOP + PASS) / 2 / max(up, down), window=("kaiser", beta))
-    return replace(
-        wave, data=signal.resample_poly(wave.data, up, down, window=window), sampling_rate=rate
-    )
+    data = signal.resample_poly(wave.data, up, down, window=window)
+    return replace(wave, data=data, sampling_rate=rate)

@@ -14,7 +14,7 @@ from joblib import Parallel, delayed
 
 from ..data.storage import NO_DATA
 from ..data.times import DAY, SECOND, same_rate
-from ..errors import DataError, RISClusterError
+from ..errors import DataError
 from ..io import need, new_file
 from ..parallel import workers_for
 from ..runtime import Progress, count, log
@@ -80,12 +80,11 @@ def warn_of(notes: Iterable[tuple[str, str]]) -> None:
     places: dict[str, dict[str, None]] = defaultdict(dict)  # by text, each once, in order
     for place, text in notes:
         places[text].setdefault(place)
-    for number, (text, (first, *others)) in enumerate(places.items()):
-        if number == MAX_LINES:
-            log.warning(f"{len(places) - MAX_LINES:,} more lines as these")
-            break
+    for text, (first, *others) in [*places.items()][:MAX_LINES]:
         more = f" (and so for {len(others):,} more)" if others else ""
         log.warning(f"{first}: {text}{more}")
+    if len(places) > MAX_LINES:
+        log.warning(f"{len(places) - MAX_LINES:,} more lines as these")
 
 
 def with_copies(words: Sequence[str], folder: Path) -> list[str]:
@@ -115,15 +114,13 @@ def _fetch(url: str, folder: Path) -> list[str]:
                 with new_file(paths[name]) as partial:
                     files.get_file(name, str(partial))
                 progress.add(1)
-        if not names:
-            raise DataError(f"{url}: has no files; give a folder, a file or a pattern with *")
-    except RISClusterError:
-        raise
     except Exception as error:  # each kind of store raises its own
         reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
         raise DataError(
             f"{url}: can't be fetched: {reason}; check the address, and run the same command again"
         ) from None
+    if not names:
+        raise DataError(f"{url}: has no files; give a folder, a file or a pattern with *")
     return [str(path) for path in paths.values()]
 
 

@@ -71,16 +71,13 @@ class Grid(NamedTuple):
 
 def make_grid(settings: BuildSettings, sampling_rate: float, with_events: bool = False) -> Grid:
     """Convert settings from seconds to samples; SettingsError where they contradict each other."""
-    if settings.method == "slide" and settings.catalogue is not None:
-        raise SettingsError(
-            f"build.catalogue = {settings.catalogue} gives the windows, and so does build.method = "
-            "slide; set one of them to its default"
-        )
+    is_both = settings.method == "slide" and settings.catalogue is not None
     too_short = settings.trigger != "z" and settings.sta >= settings.lta
-    if is_detected(settings) and (too_short or settings.off > settings.on):
+    if is_both or (is_detected(settings) and (too_short or settings.off > settings.on)):
         raise SettingsError(
             f"[build] sta = {settings.sta:g}, lta = {settings.lta:g}, on = {settings.on:g}, off = "
-            f"{settings.off:g} are not allowed; allowed: sta below lta, and off at most on"
+            f"{settings.off:g}, method = {settings.method}, catalogue = {settings.catalogue} are "
+            "not allowed; allowed: sta below lta, off at most on, and no catalogue with slide"
         )
     n, nfft = round(settings.length * sampling_rate), settings.nfft
     segment = round(settings.segment * sampling_rate)
@@ -236,10 +233,7 @@ def detect(wave: Wave, settings: BuildSettings) -> np.ndarray:
 
 
 def make_part(days: Sequence[StationDay], path: Path, grid: Grid) -> dict[str, Any]:
-    """Write the records of station-days that are read together; none of one that raises an error.
-
-    Returns ``n_samples`` of each, ``counts`` of windows and of what was left out, and ``notes``.
-    """
+    """Write the records of station-days that are read together; none of one with an error."""
     counts, notes, n_samples = Counter(station_days=len(days)), [], []
     with write_errors(path), path.open("wb") as file:
         pieces = _read(days, grid.settings, notes)
@@ -312,15 +306,14 @@ def _stretches(
     settings, removed, name = grid.settings, Counter(), str(day)
     edge, long = (samples_of(s, grid.sampling_rate) for s in (settings.taper, average(settings)))
     n_needed = 2 * edge + max(long + 1, grid.before + grid.n_samples + grid.after)
-    parts = with_responses(join(pieces, removed, settings.constant_gap), day.trace_id, settings)
+    waves = join(pieces, removed, settings.constant_gap)
     pieces.clear()
     for reason, n in removed.items():
         if n:
             see = "; see build.constant_gap" if reason == CONSTANT else ""
             place = f"{name}, {n / day.sampling_rate:g} s"
             notes.append((place, f"samples {reason} count as a gap{see}"))
-    while parts:  # each frees its memory
-        wave, response, note = parts.pop(0)
+    for wave, response, note in with_responses(waves, day.trace_id, settings):
         if wave.end <= day.day or wave.start >= day.day + DAY:
             continue
         notes += [(name, note)] if note else []
@@ -332,10 +325,10 @@ def _stretches(
         elif len(wave.data) / wave.sampling_rate < n_needed / grid.sampling_rate:
             counts["stretch_too_short"] += 1
         else:
-            wave = process(wave, settings, response)
+            done = process(wave, settings, response)
             if settings.save_waveforms is not None:
-                _save(wave, day, Path(settings.save_waveforms).expanduser())
-            yield wave
+                _save(done, day, Path(settings.save_waveforms).expanduser())
+            yield done
 
 
 def _save(wave: Wave, day: StationDay, folder: Path) -> None:

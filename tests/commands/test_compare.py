@@ -1,7 +1,5 @@
 import csv
 
-import pytest
-
 from RISCluster.__main__ import main
 from RISCluster.commands.results import as_lines
 from RISCluster.evaluation.comparison import compare
@@ -19,17 +17,11 @@ def test_text_and_table_without_the_data(made_run, run_folder, here, capsys):
     assert {row[0] for row in rows[1:]} == {"data", "metric", "ari"}
 
 
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [
-        (["run"], "give two or more different run folders"),
-        (["run", "run"], "give two or more different run folders"),
-        (["run", "nothing"], "nothing: no such run folder"),
-    ],
-)
-def test_errors_are_one_line(run_folder, monkeypatch, refused, words, text):
+def test_errors_are_one_line(run_folder, monkeypatch, refused):
     monkeypatch.chdir(run_folder.parent)
-    refused(["compare", *words], text)
+    for words in (["run"], ["run", "run"]):
+        refused(["compare", *words], "give two or more different run folders")
+    refused(["compare", "run", "nothing"], "nothing: no such run folder")
 
 
 def test_lines():

@@ -89,15 +89,7 @@ def test_picture_of_classes_or_of_samples_over_the_file(small_file, here):
     assert first.get_title() == "sample 0  XH.DR00..HHZ\n2016-01-01T00:00:00Z"
     assert (first.get_ylabel(), first.get_ylim()) == ("0", (0.75, 8.75))
     assert figure.get_suptitle() == "small.h5: 12 of 96 samples"
-    x = blobs(40)[0]
-    x[0], x[4, 0, 0] = 0, np.nan
-    figure = drawn(write_samples(here / "a$b^$.h5", x - 10, trace_id=[b"$x^$"] * 40))  # decibels
+    figure = drawn(write_samples(here / "a$b^$.h5", blobs(40)[0], trace_id=[b"$x^$"] * 40))
     figure.savefig(here / "x.png")  # dollar signs are not parsed as formulas
-    titles = [axes.get_title() for axes in figure.axes[:12]]
-    assert [titles[at][:10].strip() for at in (0, 1, 3, 11)] == [
-        "sample 0", "sample 4", "sample 13", "sample 39"
-    ]  # fmt: skip
-    shown = np.asarray(figure.axes[3].images[0].get_array()).reshape(x[0].shape)
-    np.testing.assert_array_equal(shown, x[13] - 10)
-    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert texts.count("unusable") == 1
+    titles = [axes.get_title().split()[1] for axes in figure.axes[:12]]
+    assert [titles[at] for at in (0, 1, 3, 11)] == ["0", "4", "13", "39"]

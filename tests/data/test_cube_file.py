@@ -22,14 +22,14 @@ def settings(**keys) -> CubeSettings:
 
 
 def write_cube(path, cube=CUBE, chunks=None, **coordinates):
-    """Coordinates are values, or (values, attributes); names of CryoCube end on _coords."""
+    """Coordinates are values, or (values, units); names of CryoCube end on _coords."""
     with h5py.File(path, "w") as file:
         file.create_dataset("data", data=cube, chunks=chunks)
         for name, values in coordinates.items():
-            values, attributes = values if isinstance(values, tuple) else (values, {})
+            values, units = values if isinstance(values, tuple) else (values, "")
             place = f"metadata/{name}" if name.endswith(("_coords", "_names")) else name
             file[place] = values
-            file[place].attrs.update(attributes)
+            file[place].attrs["units"] = units
     return path
 
 
@@ -37,11 +37,8 @@ def check(file, cube, window, stride, across=1, apart=1):
     """All samples, and some of them, against windows cut by hand."""
     index = np.arange(file.n_samples)
     windows, channels = file.place(index)
-    n_windows, n_channels = (
-        (len(cube) - window) // stride + 1,
-        (cube.shape[1] - across) // apart + 1,
-    )
-    assert {*zip(windows, channels, strict=True)} == {*np.ndindex(n_windows, n_channels)}
+    sizes = (len(cube) - window) // stride + 1, (cube.shape[1] - across) // apart + 1
+    assert {*zip(windows, channels, strict=True)} == {*np.ndindex(sizes)}
     places = zip(windows * stride, channels * apart, strict=True)
     parts = [[cube[s : s + window, c + k].T for k in range(across)] for s, c in places]
     wanted = np.array(parts, np.float32).reshape(-1, *[across] * (across > 1), 5, window)
@@ -71,8 +68,7 @@ def test_samples_are_windows_whatever_the_tiles(
         check(file, CUBE[parts[0]][:, parts[1]], window, stride, across, apart)
 
 
-@pytest.mark.parametrize("zarr_format", [2, 3])
-@pytest.mark.parametrize("unit", ["D", "s"])
+@pytest.mark.parametrize(("zarr_format", "unit"), [(2, "D"), (3, "s")])
 def test_cryocube_with_its_days_for_times(tmp_path, caplog, zarr_format, unit):
     """What CryoCube writes: Zarr of float64, metres, hertz, and times cut to days."""
     group = zarr.open_group(str(tmp_path / "c.zarr"), mode="w", zarr_format=zarr_format)
@@ -98,7 +94,7 @@ def test_cryocube_with_its_days_for_times(tmp_path, caplog, zarr_format, unit):
 def test_times_names_and_distances(tmp_path):
     path = write_cube(
         tmp_path / "c.h5",
-        time_coords=(1.6e9 + 0.5 * np.arange(50), {"units": "seconds since 1970-01-01T00:00:00Z"}),
+        time_coords=(1.6e9 + 0.5 * np.arange(50), "seconds since 1970-01-01T00:00:00Z"),
         loc_coords=np.arange(7) * 16.8,
         channel_names=[f"A{n}".encode() for n in range(7)],
     )
@@ -133,19 +129,19 @@ def test_settings_and_coordinates_that_do_not_fit(tmp_path, keys, coordinates, t
 
 def test_coordinates_as_tie_points(tmp_path):
     """As xdas writes them: two points, and what lies between is interpolated."""
-    ties = {
-        "time": ([0, 7], [0, 14_000], {"units": "milliseconds since 2023-01-01"}),
-        "distance": ([0, 5], [0.0, 50.0], {}),
-        "frequency": ([0, 2, 4], [0.0, 1.0, 4.0], {"units": "Hz"}),
-    }
+    ties = (
+        ("time", [0, 7], [0, 14_000], "milliseconds since 2023-01-01"),
+        ("distance", [0, 5], [0.0, 50.0], "m"),
+        ("frequency", [0, 2, 4], [0.0, 1.0, 4.0], "Hz"),
+    )
     with h5py.File(tmp_path / "x.nc", "w") as file:
         data = file.create_dataset("__values__", data=SMALL)
-        for axis, (name, (indices, points, attributes)) in enumerate(ties.items()):
+        for axis, (name, indices, points, units) in enumerate(ties):
             size = file.create_dataset(name, (SMALL.shape[axis],), "f4")
             size.make_scale("This is a netCDF dimension but not a netCDF variable.         8")
             data.dims[axis].attach_scale(size)
             file[f"{name}_indices"], file[f"{name}_values"] = indices, points
-            file[f"{name}_values"].attrs.update(attributes)
+            file[f"{name}_values"].attrs["units"] = units
     with open_spectrograms(tmp_path / "x.nc") as file:
         assert file.column("starttime", 6, 7) == ["2023-01-01T00:00:08.000000Z"]
         assert file.time.tolist() == [0, 2, 4, 6]
@@ -166,9 +162,8 @@ def test_coordinates_as_tie_points(tmp_path):
 def test_times(tmp_path, caplog, values, units, first, why):
     """Of windows, or None where they are not used, and why; also beside names of channels."""
     names = [f"XX.S{k}..HHZ" for k in range(6)]
-    time = values, {"units": units} if units else {}
-    write_cube(tmp_path / "c.h5", SMALL, time=time, station=names, distance=np.arange(6.0))
-    with open_spectrograms(tmp_path / "c.h5") as file:
+    coordinates = {"time": (values, units), "station": names, "distance": np.arange(6.0)}
+    with open_spectrograms(write_cube(tmp_path / "c.h5", SMALL, **coordinates)) as file:
         assert (file.channel_names(), file.distance[5]) == (names, 5)
         assert (file.column("starttime") or [None])[0] == first
         assert (file.time_unit, file.time[1] > 0) == ("step" if why else "s", True)

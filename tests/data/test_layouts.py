@@ -23,22 +23,23 @@ def test_samples_layout(small_file):
         assert file.column("trace_id", 5, 6) == ["XH.DR01..HHZ"]
         assert file.column("event_id") is file.column("rms") is None
         assert file.labels()[4] == 1
-        before = file.fingerprint(), file.columns_fingerprint()
-    for name, kept in (("spectrogram", [False, True]), ("trace_id", [True, False])):
-        with h5py.File(small_file, "r+") as file:
-            file[name][-1] = file[name][0]
-        with open_spectrograms(small_file) as file:
-            after = file.fingerprint(), file.columns_fingerprint()
-        assert [a == b for a, b in zip(before, after, strict=True)] == kept
-        before = after
 
 
 def test_fingerprints_are_those_of_finished_runs(tmp_path):
     values = np.arange(3 * 4 * 4, dtype=np.float32).reshape(3, 4, 4)
     path = write_samples(tmp_path / "a.h5", values, labels=[0, 1, 0], trace_id=[b"A", b"B", b"A"])
-    with open_spectrograms(path) as file:
-        assert file.fingerprint() == "60c92eee4540571b7879e9c2cb87963b"
-        assert file.columns_fingerprint() == "ab6519e86156130674e1bb5d036d4d8b"
+    known = ["60c92eee4540571b7879e9c2cb87963b", "ab6519e86156130674e1bb5d036d4d8b"]
+    for changed, same in (
+        (None, [True, True]),
+        ("spectrogram", [False, True]),
+        ("trace_id", [False] * 2),
+    ):
+        with h5py.File(path, "r+") as file:
+            if changed:
+                file[changed][-1] = file[changed][1]
+        with open_spectrograms(path) as file:
+            found = file.fingerprint(), file.columns_fingerprint()
+        assert [one == other for one, other in zip(found, known, strict=True)] == same
 
 
 def test_ris_layout(tmp_path):
@@ -72,7 +73,6 @@ def test_ris_layout(tmp_path):
 def test_a_real_file():
     with open_spectrograms(shared_data("rutford_icequakes.h5")) as file:
         assert (file.n_samples, *file.shape, file.labels()) == (2500, 82, 100, None)
-        assert np.isfinite(file.read(0, 10)).all()
         assert file.column("starttime", 0, 1) == ["2020-01-01T01:00:41.522000Z"]
         assert file.column("trace_id", 0, 1) == ["A000"]
 
@@ -139,8 +139,6 @@ def test_data_sets_that_do_not_fit(tmp_path, name, values, text):
     with pytest.raises(DataError, match=text):
         open_spectrograms(path)
 
-
-# ---- which axis is which ------------------------------------------------------------------------
 
 CUBE = np.random.default_rng(0).random((12, 6, 5)).astype(np.float32)
 

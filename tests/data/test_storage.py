@@ -15,6 +15,7 @@ from RISCluster.data.storage import find_files, packing_of
 from RISCluster.errors import DataError, MissingPackage
 
 ROWS = np.random.default_rng(0).random((12, 5, 6)).astype(np.float32) + 1
+THIRDS = np.where(np.arange(12)[:, None, None] // 4 == 1, np.nan, ROWS)  # without its second third
 
 
 def error_of(path) -> str:
@@ -23,22 +24,12 @@ def error_of(path) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("content", "why"),
-    [
-        (b"", "is neither HDF5 nor Zarr that can be read"),
-        (b"CDF\x01\0\0", "netCDF-4 of classic netCDF with nccopy"),
-        (b"\x89HDF\r\n\x1a\n\0", "copy or build it again if it was cut"),
-    ],
-)
-def test_other_kinds_of_files(tmp_path, content, why):
-    (tmp_path / "x.h5").write_bytes(content)
-    assert why in error_of(tmp_path / "x.h5")
-
-
-def test_what_is_not_there_or_not_installed(tmp_path, monkeypatch):
+def test_what_is_not_there_damaged_or_not_installed(tmp_path, monkeypatch):
     for path in (tmp_path, tmp_path / "none.h5"):
         assert "no such file or Zarr folder; set data.file" in error_of(path)
+    for content in (b"", b"CDF\x01\0\0", b"\x89HDF\r\n\x1a\n\0"):
+        (tmp_path / "x.h5").write_bytes(content)
+        assert "x.h5: is neither HDF5 nor Zarr that can be read (" in error_of(tmp_path / "x.h5")
     for zarr_format, name in ((2, ".zarray"), (3, "zarr.json")):
         path = tmp_path / str(zarr_format)
         zarr.open_group(str(path), mode="w", zarr_format=zarr_format).create_array("x", data=ROWS)
@@ -70,9 +61,6 @@ def test_words_of_the_command_line(tmp_path):
         find_files([str(tmp_path / "*.xml")])
 
 
-# ---- packing ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("layout", ["spectrogram", "data", "zarr2", "zarr3"])
 def test_every_layout_is_unpacked(tmp_path, layout):
     stored = np.arange(1, 361, dtype=np.int16).reshape(12, 6, 5)
@@ -100,6 +88,7 @@ def test_every_layout_is_unpacked(tmp_path, layout):
         ("f4", 9.969209968386869e36, {}, [9.969209968386869e36, 1], [np.nan, 1]),  # as netCDF
         ("i1", None, {"_Unsigned": "true"}, [-1, -2], "_Unsigned is true"),
         ("f4", None, {"scale_factor": [1.0, 2.0]}, [1, 2], "attributes of /x can't be used"),
+        ("f4", None, {"_FillValue": "none"}, [1, 2], "attributes of /x can't be used"),
     ],
 )
 def test_attributes_of_packing(tmp_path, dtype, fill, attributes, stored, values):
@@ -129,18 +118,7 @@ def test_fill_values_as_xarray_writes_them(tmp_path, zarr_format, fill, attribut
     assert packing_of(array).missing == missing
 
 
-# ---- missing parts ------------------------------------------------------------------------------
-
-
-def test_virtual_data_sets_are_refused(tmp_path):
-    virtual = h5py.VirtualLayout((12, 5, 6), "f4")
-    virtual[:6] = h5py.VirtualSource("s.h5", "d", shape=(6, 5, 6))  # HDF5 reads zeros without it
-    with h5py.File(tmp_path / "v.h5", "w") as file:
-        file.create_virtual_dataset("spectrogram", virtual)
-    assert "v.h5: spectrogram: has its values in other files; give" in error_of(tmp_path / "v.h5")
-
-
-def test_chunks_that_were_never_written_are_refused_unless_they_are_missing_values(tmp_path):
+def test_chunks_and_sources_that_are_not_there_are_refused_or_missing_values(tmp_path):
     for fill in (0, np.nan):
         with h5py.File(tmp_path / "c.h5", "w") as file:
             words = {"chunks": (4, 5, 6), "fillvalue": fill}
@@ -149,8 +127,12 @@ def test_chunks_that_were_never_written_are_refused_unless_they_are_missing_valu
         if fill == 0:
             assert "spectrogram: 1 of 3 chunks were never written" in error_of(tmp_path / "c.h5")
     with open_spectrograms(tmp_path / "c.h5") as file:
-        expected = np.where(np.arange(12)[:, None, None] // 4 == 1, np.nan, ROWS)
-        np.testing.assert_array_equal(file.read(0, 12), expected)
+        np.testing.assert_array_equal(file.read(0, 12), THIRDS)
+    virtual = h5py.VirtualLayout((12, 5, 6), "f4")
+    virtual[:6] = h5py.VirtualSource("s.h5", "d", shape=(6, 5, 6))  # HDF5 reads zeros without it
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file.create_virtual_dataset("spectrogram", virtual)
+    assert "v.h5: spectrogram: has its values in other files; give" in error_of(tmp_path / "v.h5")
 
 
 @pytest.mark.parametrize(("zarr_format", "shards"), [(2, None), (3, None), (3, (4, 5, 6))])
@@ -159,7 +141,6 @@ def test_chunks_of_zarr_that_were_never_written_are_missing(tmp_path, zarr_forma
     words = {"chunks": (2 if shards else 4, 5, 6), "shards": shards, "dtype": "f4"}
     data = group.create_array("data", shape=ROWS.shape, **words)
     data[:4], data[8:] = ROWS[:4], ROWS[8:]
-    values = np.where(np.arange(12)[:, None, None] // 4 == 1, np.nan, ROWS)
     with open_spectrograms(tmp_path / "z") as file:
-        np.testing.assert_array_equal(file.stored.read("", (0, 12), (1, 5)), values[:, 1:5])
-        np.testing.assert_array_equal(file.stored.read("", (5, 9)), values[5:9])
+        np.testing.assert_array_equal(file.stored.read("", (0, 12), (1, 5)), THIRDS[:, 1:5])
+        np.testing.assert_array_equal(file.stored.read("", (5, 9)), THIRDS[5:9])

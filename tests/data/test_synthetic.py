@@ -6,8 +6,7 @@ from RISCluster.data.synthetic import CLASS_NAMES, make_synthetic_set, write_dem
 
 
 def test_physical_axes_and_columns(tmp_path):
-    path = write_demo(tmp_path / "sub" / "demo.h5", n_samples=200)
-    with open_spectrograms(path) as file:
+    with open_spectrograms(write_demo(tmp_path / "sub/demo.h5", n_samples=200)) as file:
         assert (file.n_samples, *file.shape) == (200, 87, 100)
         assert file.frequency[[0, -1]] == pytest.approx([3.125, 19.92], abs=0.01)
         assert np.diff(file.time) == pytest.approx(0.04)
@@ -28,8 +27,7 @@ def test_classes_are_what_they_are_called():
     assert peak["gliding tremor"][90] > peak["gliding tremor"][10] + 6
     assert peak["dispersive arrival"][70] < peak["dispersive arrival"][32] - 5
     assert mean["impulsive burst"].sum(0).argmax() in range(40, 65)
-    ends = mean["noise"].sum(0)
-    assert ends.max() < 2 * ends.min()
+    assert mean["noise"].sum(0).max() < 2 * mean["noise"].sum(0).min()
 
 
 def test_snr_and_imbalance():

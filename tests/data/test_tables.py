@@ -56,8 +56,7 @@ def test_names_with_units(read):
     ("cells", "values"),
     [
         (["78,5", "-0,25", "12", "1.234,5", "1.5"], [78.5, -0.25, 12, np.nan, np.nan]),
-        ([".5", "5.", "+2e3", ""], [0.5, 5, 2000, np.nan]),
-        (["inf", "1_000", "5 km", "0x10", "2016-01-01", "NA"], [np.nan] * 6),
+        ([".5", "5.", "+2e3", "", "inf", "5 km", "0x10"], [0.5, 5, 2000, *[np.nan] * 4]),
     ],
 )
 def test_numbers(read, cells, values):
@@ -81,28 +80,19 @@ def test_no_table(read, content, reason):
 
 
 def test_numbers_in_names_are_sorted_as_numbers():
-    for names in (
-        ["2", "XH.S09", "XH.S9", "XH.S10", "a 9.5 m", "a 10.25 m", "channel 2", "channel 10"],
-        ["10.9", "10.101"],  # NET.STA
-        ["", "5 m", "12 m"],
-    ):
-        assert sorted({*names}, key=natural_key) == names
-
-
-# ---- times ----
+    names = ["", "2", "5 m", "10.9", "10.101", "12 m", "XH.S09", "XH.S9", "XH.S10", "a 9.5 m"]
+    assert sorted({*names}, key=natural_key) == names
 
 
 @pytest.mark.parametrize(
     ("text", "used", "time"),
     [
         ("x,Date,TIME\n1,2016-01-31,12:30\n", {1, 2}, "2016-01-31T12:30:00"),
-        ("date,time\n2016-01-31,2016-02-01T00:00\n", {1}, "2016-02-01T00:00:00"),
         ("date,hour,x\n2016-01-31,6,1\n", {0, 1}, "2016-01-31T06:00:00"),
         ("Year, Month,Day,Hour,Min,Sec\n2016,1, 5,6,7,08.3\n", {*range(6)}, "2016-01-05T06:07:08"),
         ("year,month,day,time\n2016,1,5,06:07:08\n", {0, 1, 2, 3}, "2016-01-05T06:07:08"),
         ("time,x\n1454241600500,1\n", {0}, "2016-01-31T12:00:00"),
-        ("time (UTC),x\n2016-01-31T12:00:00-06:00,1\n", {0}, "2016-01-31T18:00:00"),
-        ("onset,time\n2016-01-31,2016-02-01\n", {0}, "2016-01-31T00:00:00"),
+        ("onset,time (UTC)\n2016-01-31T12:00:00-06:00,2016-02-01\n", {0}, "2016-01-31T18:00:00"),
     ],
 )
 def test_times(read, text, used, time):

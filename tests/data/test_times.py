@@ -49,8 +49,6 @@ def test_what_is_no_time_or_out_of_range_is_none():
 def test_arrays_are_parsed_like_single_values():
     texts = np.array(["2020-01-01T00:00:00.000001Z", "nothing", "2020-01-02T01:00:00+01:00", ""])
     assert parse_times(texts).tolist() == [T2020 + 1000, NOT_A_TIME, T2020 + DAY, NOT_A_TIME]
-    stamps = np.array(["2020-01-01", "NaT", "2399-01-01"], dtype="M8[s]")
-    assert parse_times(stamps).tolist() == [T2020, NOT_A_TIME, NOT_A_TIME]
     mixed = np.array([[1], None, 1577836800, "2020-01-01", float("nan")], dtype=object)
     assert parse_times(mixed).tolist() == [NOT_A_TIME, NOT_A_TIME, T2020, T2020, NOT_A_TIME]
     assert parse_times([]).tolist() == []
@@ -105,20 +103,15 @@ def test_frequencies_durations_lengths_and_rates():
     assert not same_rate(1e-3, 1.1e-3)
 
 
-# ---- clocks that are wrong ----
-
-
-def span(start, seconds, name):
-    return start, start + round(seconds * 1e9), name
-
-
 def test_data_beyond_a_far_gap_are_refused():
-    good = [span(T2020 + k * 20 * DAY, 600, f"g{k}") for k in range(20)]  # short, days apart
+    starts = T2020 + 20 * DAY * np.arange(20)  # short files, days apart
+    good = [(int(start), int(start) + 600 * 10**9, f"g{k}") for k, start in enumerate(starts)]
     refuse_far_gap(good)
     match = "g0: starts 2020-01-01T00:00:00.000000Z, 40 years after the data before, of b: more"
     with pytest.raises(DataError, match=match):
-        refuse_far_gap([*good, span(315964800 * 10**9, 5, "b")])
-    refuse_far_gap([span(T2020, 86400 * 10, "a"), span(T2020 + 100 * DAY, 1, "b")])  # 90 days
+        refuse_far_gap([*good, (315964800 * 10**9, 315964805 * 10**9, "b")])
+    late = T2020 + 100 * DAY
+    refuse_far_gap([(T2020, T2020 + 10 * DAY, "a"), (late, late + 1, "b")])  # 90 days
 
 
 def days(first, n, step=1):
@@ -131,7 +124,6 @@ def days(first, n, step=1):
         ([["2262-01-01", "1900-01-01", "NaT", "1970-01-01"], days("2016-01-01", 100)],
          ["2262-01-01", "1900-01-01", "1970-01-01"]),
         ([days("2016-01-01", 1000), days("1970-01-01", 2)], ["1970-01-01", "1970-01-02"]),
-        ([["2016-01-01", "1970-01-01", "2016-01-02"]], ["1970-01-01"]),
         ([days("2016-01-01", 100), days("2019-01-01", 80)], []),  # two deployments
         ([days("1990-01-01", 10000), ["1970-01-01"]], []),  # an axis less than doubled
         ([days("2016-01-01", 100), days("1950-01-01", 30, 500)], []),  # more than 2 %

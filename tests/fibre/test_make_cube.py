@@ -1,11 +1,10 @@
 """Spectra of windows; cubes of them in HDF5 and Zarr, and parts of such cubes."""
 
 import functools
-import http.server
 import os
 import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -32,16 +31,9 @@ def spectra(*words, rate=RATE):
     return spectra_of(records_settings(*words).records, rate)
 
 
-def values_of(path: Path) -> np.ndarray:
+def values_of(path):
     with open_spectrograms(path, "cube") as file:
         return file.stored.read("all")
-
-
-@pytest.fixture
-def small_parts(monkeypatch):
-    """Many jobs of a few chunks each."""
-    for name, value in (("CHUNK_VALUES", 500), ("CHUNK_STEPS", 4), ("BLOCK_VALUES", 2000)):
-        monkeypatch.setattr(making, name, value)
 
 
 @pytest.fixture(params=["h5", "zarr"])
@@ -168,9 +160,9 @@ def test_xarray_finds_labelled_axes(cube):
     assert data.sel(frequency=20, channel=3)["distance"] == 15
 
 
-def test_three_files_give_the_cube_of_one(tmp_path, small_parts, monkeypatch):
+def test_three_files_give_the_cube_of_one(tmp_path, monkeypatch):
     """Bit for bit, in blocks of limited size: windows run across the borders of files."""
-    samples, cuts, shapes, read = noise(1000, 5), [0, 333, 671, 1000], [], Series.read
+    samples, cuts, sizes, read = noise(1000, 5), [0, 333, 671, 1000], [], Series.read
     make_cube([record(tmp_path / "all.h5", samples)], tmp_path / "one.h5", SETTINGS)
     paths = [
         record(tmp_path / f"{number}.h5", samples[start:stop], START + start / RATE)
@@ -178,14 +170,15 @@ def test_three_files_give_the_cube_of_one(tmp_path, small_parts, monkeypatch):
     ]
 
     def watched(self, *box):
-        shapes.append((box[1] - box[0], box[3] - box[2]))
+        sizes.append((box[1] - box[0]) * (box[3] - box[2]))
         return read(self, *box)
 
     monkeypatch.setattr(Series, "read", watched)
-    monkeypatch.setattr(making, "BLOCK_VALUES", 150)
+    for name, value in (("CHUNK_VALUES", 500), ("CHUNK_STEPS", 4), ("BLOCK_VALUES", 150)):
+        monkeypatch.setattr(making, name, value)
     make_cube(paths, tmp_path / "three.h5", SETTINGS)
     np.testing.assert_array_equal(values_of(tmp_path / "three.h5"), values_of(tmp_path / "one.h5"))
-    assert max(rows * columns for rows, columns in shapes) <= 150
+    assert max(sizes) <= 150
 
 
 def test_a_target_that_is_there(tmp_path, target, lines, monkeypatch):
@@ -233,26 +226,16 @@ def test_large_cubes_have_many_chunks_in_a_file(tmp_path, files, monkeypatch):
     zarr = pytest.importorskip("zarr")
     for name, value in (("MANY", 4), ("CHUNK_VALUES", 200), ("BLOCK_VALUES", 3000)):
         monkeypatch.setattr(making, name, value)
-    for name in ("a.zarr", "b.h5"):
-        make_cube(files, tmp_path / name, records_settings(*NAMED))
+    make_cube(files, tmp_path / "a.zarr", records_settings(*NAMED))
     data = zarr.open_array(tmp_path / "a.zarr", path="data", mode="r")
     assert np.prod(data.shards) >= 4 * np.prod(data.chunks)
-    np.testing.assert_array_equal(values_of(tmp_path / "a.zarr"), values_of(tmp_path / "b.h5"))
+    assert np.isfinite(data[:]).all()
 
 
 # ---- a cube that exists -------------------------------------------------------------------------
 
 
-def test_a_part_of_records_is_that_of_their_cube(files, cube, tmp_path):
-    make_cube(files, tmp_path / "part.h5", records_settings(*NAMED, *PART))
-    with open_spectrograms(cube) as whole, open_spectrograms(tmp_path / "part.h5") as file:
-        assert file.times[0] == whole.times[50] == 1614834005 * 10**9
-        assert file.distance.tolist() == [20, 25, 30, 35, 40, 45, 50]
-        values = whole.stored.read("all")[50:80, 4:11]
-        np.testing.assert_array_equal(file.stored.read("all"), values)
-
-
-def test_a_cube_is_cut_and_rechunked(cube, tmp_path):
+def test_a_cube_is_cut_and_rechunked_as_records_are(files, cube, tmp_path):
     names = [f"channel {k}" for k in range(4)]
     if cube.suffix == ".h5":
         names = ["A4", "A6", "A8", "A10"]
@@ -262,7 +245,10 @@ def test_a_cube_is_cut_and_rechunked(cube, tmp_path):
     words = [f"records.{word}" for word in (*PART, "chunks=7,3,4", "band=5-30")]
     command = ["cube", str(cube), "-o", str(target), *words, "cube.channels=::2"]
     assert main(command) == 0
+    make_cube(files, tmp_path / "part.h5", records_settings(*NAMED, *PART))
+    np.testing.assert_array_equal(values_of(tmp_path / "part.h5"), values_of(cube)[50:80, 4:11])
     with open_spectrograms(cube) as file, open_spectrograms(target) as part:
+        assert part.times[0] == 1614834005 * 10**9
         assert part.times.tolist() == file.times[50:81].tolist()
         assert part.distance.tolist() == [20, 30, 40, 50]
         assert part.frequency.tolist() == [5, 10, 15, 20, 25, 30]
@@ -282,28 +268,20 @@ def test_a_cube_is_cut_and_rechunked(cube, tmp_path):
             cut_cube(cube, tmp_path / "none.h5", records_settings(*words))
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 def test_cubes_are_read_from_a_server(files, tmp_path, capsys):
     for name in ("zarr", "aiohttp", "fsspec"):
         pytest.importorskip(name)
-    make_cube(files, tmp_path / "cube.zarr", records_settings(*NAMED))
-    handler = functools.partial(Handler, directory=tmp_path)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    try:
-        own, address = tmp_path / "cube.zarr", f"{url}/cube.zarr"
-        with open_spectrograms(own, "cube") as file, open_spectrograms(address, "cube") as remote:
-            assert str(remote.path) == address
+    own = tmp_path / "cube.zarr"
+    make_cube(files, own, records_settings(*NAMED))
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/cube.zarr"
+        with open_spectrograms(own, "cube") as file, open_spectrograms(url, "cube") as remote:
+            assert str(remote.path) == url
             assert remote.fingerprint() == file.fingerprint()
-        assert main(["info", f"{url}/cube.zarr"]) == 0
-        assert f"{url}/cube.zarr, layout cube" in capsys.readouterr().out
-        assert main(["info", f"{url}/none.zarr"]) == 2
+        assert main(["info", url]) == 0
+        assert f"{url}, layout cube" in capsys.readouterr().out
+        assert main(["info", url.replace("cube.zarr", "none.zarr")]) == 2
         assert "none.zarr: can't be opened as a Zarr store" in capsys.readouterr().err
-    finally:
         server.shutdown()
-        server.server_close()

@@ -1,7 +1,5 @@
 """Records joined on one axis of time, and samples that are missing in them."""
 
-import pickle
-
 import h5py
 import numpy as np
 import pytest
@@ -31,44 +29,27 @@ def test_three_files_are_one(tmp_path):
     values, lost = series.read(50, 250, 1, 4)
     np.testing.assert_array_equal(values, samples[50:250, 1:4])
     assert (values.dtype, lost) == (np.float32, [])
-    few = pickle.loads(pickle.dumps(series.between(100, 200)))
-    assert len(few.pieces) == 1
-    np.testing.assert_array_equal(few.read(100, 200, 0, 5)[0], samples[100:200])
 
 
-@pytest.mark.parametrize("inside", [False, True])
-def test_gap(tmp_path, lines, inside):
-    samples, times = noise(200), START + np.arange(200) / RATE
-    if inside:
-        times[100:] += 0.5
-        with h5py.File(record(tmp_path / "a.h5", samples), "a") as file:
-            file["RawDataTime"] = times
-    else:
-        record(tmp_path / "a.h5", samples[:100])
-        record(tmp_path / "b.h5", samples[100:], START + 1.5)
-    values = all_samples(opened(tmp_path))
-    np.testing.assert_array_equal(np.isnan(values).all(axis=1), np.arange(250) // 50 == 2)
-    np.testing.assert_array_equal(values[150:], samples[100:])
-    assert any("gaps and overlaps of these records: 0.5 s are missing" in line for line in lines)
+GAP = [np.nan] * 50
 
 
-def test_clock_errors_do_not_add_up(tmp_path):
-    for number in range(8):
-        record(tmp_path / f"{number}.h5", noise(100), START + number * 1.004)
-    series = opened(tmp_path)
-    assert series.n_samples == 803  # 7 * 0.4 samples, in whole ones
-    assert series.pieces["first"].tolist() == [0, 100, 201, 301, 401, 502, 602, 703]
-
-
-def test_overlap_drops_what_the_later_file_repeats(tmp_path, lines):
-    first, later = noise(100, seed=1), noise(100, seed=2)
-    record(tmp_path / "a.h5", first)
-    record(tmp_path / "b.h5", later, START + 0.8)
-    record(tmp_path / "c.h5", later[:50], START + 0.9)
-    np.testing.assert_array_equal(
-        all_samples(opened(tmp_path)), np.concatenate([first, later[20:]])
-    )
-    assert any("1.1 s of later samples are dropped" in line for line in lines)
+@pytest.mark.parametrize(
+    ("starts", "expected", "line"),
+    [
+        ([0, 1.5], [*range(100), *GAP, *range(100, 200)], "records: 0.5 s are missing"),
+        # of the later files what the first repeats, and all of one is dropped
+        ([0, 0.8, 0.9], [*range(100), *range(120, 200)], "1.1 s of later samples are dropped"),
+        # clock errors of 0.4 samples, in whole ones
+        ([0, 1.004, 2.008], [*range(200), np.nan, *range(200, 300)], "0.01 s are missing"),
+    ],
+)
+def test_gaps_and_overlaps(tmp_path, lines, starts, expected, line):
+    for number, start in enumerate(starts):
+        samples = np.arange(100.0 - 10 * (start == 0.9))[:, None] + [100 * number, 0]
+        record(tmp_path / f"{number}.h5", samples, START + start)
+    np.testing.assert_array_equal(all_samples(opened(tmp_path))[:, 0], expected)
+    assert any(line in text for text in lines)
 
 
 @pytest.mark.parametrize(("dtype", "turn"), [("f4", 1), ("f8", -1), ("i2", 1), ("i4", -1)])
@@ -109,61 +90,61 @@ def test_times_in_names(tmp_path, name, pattern, time):
 
 
 def test_files_that_do_not_fit_to_the_others(tmp_path, lines):
-    whole = noise(500)
-    for number in range(5):
-        part = whole[100 * number : 100 * (number + 1)]
-        record(tmp_path / f"{number}.h5", part, START + number)
-    record(tmp_path / "odd.h5", noise(100), START + 5, fs="fast")  # is left out
-    series = opened(tmp_path)
-    assert (series.n_samples, series.start) == (500, START * SECOND)
-    np.testing.assert_array_equal(all_samples(series), whole)
+    record(tmp_path / "0.h5", noise(100))
+    record(tmp_path / "1.h5", noise(100), START + 1)
+    record(tmp_path / "odd.h5", noise(100), START + 2, fs="fast")  # is left out
+    assert opened(tmp_path).n_samples == 200
     assert sum("odd.h5: no attribute of data" in text for text in lines) == 1
-    record(tmp_path / "odd.h5", noise(100), start="2199-01-01")
-    with pytest.raises(DataError, match="starts .* years after the data before.* clock"):
-        opened(tmp_path)
-    for samples, more, line in (
-        (noise(100), {"fs": 50.0}, "3 channels, .time, channel., a start, 50 Hz, but"),
-        (noise(100, 4), {}, "4 channels"),
-        (noise(100), {"dims": "channel,time"}, ".channel, time."),
+    for start, samples, more, line in (
+        ("2199-01-01", noise(100), {}, "starts .* years after the data before.* clock"),
+        (
+            START,
+            noise(100),
+            {"fs": 50.0},
+            "3 channels, .time, channel., a start, 50 Hz, but",
+        ),
+        (START, noise(100, 4), {}, "4 channels.*; give only files of one kind"),
+        (START, noise(100), {"dims": "channel,time"}, ".channel, time.*; give only"),
     ):
-        record(tmp_path / "odd.h5", samples, START + 5, **more)
-        with pytest.raises(DataError, match=rf"odd.h5: .*{line}.*; give only files of one kind"):
+        record(tmp_path / "odd.h5", samples, start, **more)
+        with pytest.raises(DataError, match=rf"odd.h5: .*{line}"):
             opened(tmp_path)
-    for name in ("b.h5", "b.mseed"):
-        (tmp_path / name).write_text("nothing")
-        with pytest.raises(DataError, match=f"{name}: is neither HDF5 nor Zarr"):
-            open_series([tmp_path / name], AUTO)
+    (tmp_path / "a.mseed").write_text("nothing")
+    with pytest.raises(DataError, match="a.mseed: is neither HDF5 nor Zarr"):
+        open_series([tmp_path / "a.mseed"], AUTO)
 
 
-# ---- samples that are not there -----------------------------------------------------------------
+def test_a_record_that_is_not_complete_is_refused(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("data", (100, 3), "f4", chunks=(50, 3))
+        data.attrs.update({"fs": RATE, "dims": "time,channel"})
+        data[:50] = 1
+    with pytest.raises(DataError, match="1 of 2 chunks were never written"):
+        opened(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("dtype", "attributes", "fillvalue"),
+    ("dtype", "attributes", "fillvalue", "scale"),
     [
-        ("i4", {}, None),  # the least integer
-        ("i2", {"_FillValue": np.int16(-999), "scale_factor": 0.01, "add_offset": 5.0}, None),
-        ("f4", {}, -12345.0),
+        ("i4", {}, None, 0.5),  # the least integer; scaled by the header of the file
+        ("i2", {"_FillValue": np.int16(-999), "scale_factor": 0.01, "add_offset": 5.0}, None, 1),
+        ("f4", {}, -12345.0, 1),
     ],
 )
-def test_values_that_stand_for_none_are_missing(tmp_path, dtype, attributes, fillvalue):
+def test_values_are_scaled_and_what_stands_for_none_is_missing(
+    tmp_path, dtype, attributes, fillvalue, scale
+):
     stored = (10 * noise(100, 3)).clip(-40, 40).astype(dtype)
     stored[30:50, 1] = fillvalue or attributes.get("_FillValue", -(2**31))
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("data", data=stored, fillvalue=fillvalue)
         file["data"].attrs.update({"fs": RATE, "dims": "time,channel"} | attributes)
-    expected = stored * attributes.get("scale_factor", 1.0) + attributes.get("add_offset", 0)
+        file["header/dataScale"] = scale
+    expected = stored * attributes.get("scale_factor", scale) + attributes.get("add_offset", 0)
     expected[30:50, 1] = np.nan
     values, lost = opened(tmp_path).read(0, 100, 0, 3)
     np.testing.assert_allclose(values, expected)
     assert lost == []
-
-
-def test_samples_are_scaled_by_the_header_of_the_file(tmp_path):
-    stored = (100 * noise(100, 3)).astype("i2")
-    with h5py.File(record(tmp_path / "b.h5", stored), "a") as file:
-        file["header/dataScale"] = 0.5
-    np.testing.assert_array_equal(all_samples(opened(tmp_path)), stored * 0.5)
 
 
 def test_a_file_damaged_after_its_header_is_missing(tmp_path):

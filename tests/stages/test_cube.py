@@ -10,7 +10,7 @@ from RISCluster.data import cube_file
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.report import make_report
 from RISCluster.runs import cluster_map
-from RISCluster.runs.cluster_map import read_cluster_map
+from RISCluster.runs.cluster_map import read_cluster_map, read_means
 from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec
 from tests.conftest import blobs
@@ -79,6 +79,9 @@ def test_the_map_shows_the_classes_where_they_are(
     monkeypatch.setattr(cluster_map, "LARGEST_IMAGE", (5, 2))  # read in steps
     image = read_cluster_map(tmp_path / "p.h5")
     np.testing.assert_array_equal(image.labels, labels[::2, ::3])
+    with h5py.File(cube) as file, open_spectrograms(cube, cube=settings.cube) as opened:
+        means = file["data"][:].reshape(-1, WINDOW, N_CHANNELS, 16).mean(axis=(1, 3))
+        np.testing.assert_allclose(read_means(opened), means[::2, ::3], rtol=1e-5)
 
 
 def test_a_window_over_channels_tells_slowness_and_one_channel_does_not(tmp_path, make_settings):

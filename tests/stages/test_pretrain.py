@@ -31,9 +31,8 @@ def test_a_file_without_a_time_axis_has_none_unless_asked_for(small_file, make_s
     with h5py.File(small_file, "a") as file:
         del file["time"]
     for wanted, n in (("auto", 0), ("4", 4)):
-        words = (f"data.file={small_file}", "aec.n_epochs=1", f"aec.n_components={wanted}")
-        settings = make_settings(*words)
-        run_aec(settings)
+        words = "aec.n_epochs=1", f"aec.n_components={wanted}"
+        run_aec(settings := make_settings(f"data.file={small_file}", *words))
         assert network(settings.run_folder)["fixed"] == {"smoothed": n, "modulation": n}
         assert ("data.time_step" in capsys.readouterr().out) == (n == 0)
 
@@ -61,7 +60,6 @@ def test_initial_weights_of_a_run_and_of_the_reference(finished, tmp_path):
     ("words", "text"),
     [
         (["run.precision=bf16"], "precision = bf16 needs a GPU"),
-        (["aec.lr=1e30", "aec.batch_size=96", "aec.n_epochs=1"], "lower aec.lr"),
         (["aec.lr=1e30", "aec.batch_size=96", "aec.n_epochs=3"], "lower aec.lr"),
     ],
 )

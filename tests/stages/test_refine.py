@@ -69,17 +69,16 @@ def test_refinement_that_separates_neighbours_is_rejected(
 ):
     monkeypatch.setattr(refine, "AGREEMENT_TOLERANCE", -2.0)  # nothing is good enough
     monkeypatch.setattr(refine, "resamples", None)  # not called: nothing to calibrate
-    settings = finished(f"dec.labels={labels}", "dec.gamma=0.5")
+    settings, table = finished(f"dec.labels={labels}", "dec.gamma=0.5"), tmp_path / "again.csv"
     run_dec(settings)
     gmm, dec = (settings.run_folder / name for name in ("GMM", "DEC"))
     assert "refinement separates more nearest neighbours and is rejected" in capsys.readouterr().out
     for name in ("label", "probability"):
         assert column(dec / "labels.csv", name) == column(gmm / "labels.csv", name)
-    np.testing.assert_array_equal(np.load(dec / "latent.npy"), np.load(gmm / "latent.npy"))
+    assert (dec / "latent.npy").read_bytes() == (gmm / "latent.npy").read_bytes()
     found = metrics(dec)
     assert (found["refined"], found["label_change_from_gmm"]) == (False, 0)
     assert found["neighbour_agreement"] == found["neighbour_agreement_of_gmm"]
-    table = tmp_path / "again.csv"
     words = ["--run", str(settings.run_folder), "-o", str(table)]
     assert main(["predict", settings.data.file, *words]) == 0
     assert column(table, "label") == column(gmm / "labels.csv", "label")
@@ -107,36 +106,35 @@ def test_every_result_of_a_run_is_at_its_temperature(finished, monkeypatch, tmp_
     for module in (fits, refine):
         monkeypatch.setattr(module, "temperature", lambda *_: HOT)
     settings = finished("dec.keep=refined", "gmm.n_init=2")
+    run, table = settings.run_folder, tmp_path / "again.csv"
     for stage in (run_gmm, run_dec):
         stage(settings)
     for name in ("GMM", "DEC"):
-        folder = settings.run_folder / name
-        assert metrics(folder)["temperature"] == HOT
-        with open_run(settings.run_folder) as run:
-            mixture = run.stages[name].mixture
-        densities = mixture.log_densities(np.load(folder / "latent.npy").astype(float))
+        assert metrics(run / name)["temperature"] == HOT
+        with open_run(run) as opened:
+            mixture = opened.stages[name].mixture
+        densities = mixture.log_densities(np.load(run / name / "latent.npy").astype(float))
         tempered = np.exp((densities - densities.max(1, keepdims=True)) / HOT)
         tempered /= tempered.sum(1, keepdims=True)
-        written = np.array(column(folder / "labels.csv", "probability"), float)
+        written = np.array(column(run / name / "labels.csv", "probability"), float)
         np.testing.assert_allclose(written, tempered.max(1), atol=1e-5)
         assert 0.4 < written.mean() < 0.99
-        table = tmp_path / f"{name}.csv"
-        words = ["--run", str(settings.run_folder), "--stage", name.lower(), "-o", str(table)]
+        words = ["--run", str(run), "--stage", name.lower(), "-o", str(table), "--overwrite"]
         assert main(["predict", settings.data.file, *words]) == 0
         again = np.array(column(table, "probability"), float)
         np.testing.assert_allclose(again, written, atol=1e-4)
-    np.testing.assert_allclose(np.load(folder / "soft_assignments.npy"), tempered, atol=1e-5)
+    np.testing.assert_allclose(np.load(run / "DEC/soft_assignments.npy"), tempered, atol=1e-5)
 
 
 def test_refined_mixture_is_calibrated_by_the_unrefined_latents(finished, monkeypatch):
-    given, asked, resamples = [], [], refine.resamples
-    monkeypatch.setattr(
-        refine, "resamples", lambda *words: given.append(words[0]) or resamples(*words)
-    )
-    monkeypatch.setattr(refine, "temperature", lambda *words: asked.append(words) or 2.0)
+    drawn = mock.Mock(side_effect=refine.resamples)
+    asked = mock.Mock(return_value=2.0)
+    monkeypatch.setattr(refine, "resamples", drawn)
+    monkeypatch.setattr(refine, "temperature", asked)
     settings = finished("dec.keep=refined")
     run_dec(settings)
     before, refined = (np.load(settings.run_folder / s / "latent.npy") for s in ("GMM", "DEC"))
-    np.testing.assert_array_equal(given[0], before)
-    np.testing.assert_array_equal(asked[0][1], refined)  # all of them, in their order
-    assert asked[0][2].shape == (4, len(refined))
+    np.testing.assert_array_equal(drawn.call_args.args[0], before)
+    _, latents, votes = asked.call_args.args
+    np.testing.assert_array_equal(latents, refined)  # all of them, in their order
+    assert votes.shape == (4, len(refined))

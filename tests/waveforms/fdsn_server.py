@@ -27,9 +27,8 @@ PARAMS = {
 def inventory_of(codes):
     """Inventory of stations and their channels, each with a response of gain 2."""
     gain = made.InstrumentSensitivity(2.0, 1.0, "M/S", "COUNTS")
-    options = {
-        "depth": 0.0, "sample_rate": 10.0, "response": made.Response(instrument_sensitivity=gain),
-    }  # fmt: skip
+    options = {"depth": 0.0, "sample_rate": 10.0}
+    options["response"] = made.Response(instrument_sensitivity=gain)
     stations = []
     for number, (station, channels) in enumerate(codes.items()):
         where = {"latitude": -80.0 + 0.1 * number, "longitude": 170.0, "elevation": 0.0}
@@ -43,32 +42,28 @@ def matches(code, patterns):
     return any(fnmatchcase(code, pattern) for pattern in patterns.split(","))
 
 
-class Centre:
+class Centre(ThreadingHTTPServer):
     """Stations with an hour of waveforms; `faults` says how a station's requests fail."""
 
+    daemon_threads = True
+
     def __init__(self, codes):
-        self.codes = codes
-        self.waveforms = {}  # an hour at 10 Hz
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.codes, self.waveforms = codes, {}  # an hour at 10 Hz
         for station, channel in ((s, c) for s in codes for c in codes[s]):
             data = np.random.default_rng(len(self.waveforms)).integers(-500, 500, 36_000, np.int32)
             names = {"network": "XX", "station": station, "channel": channel}
             trace = obspy.Trace(data, names | {"sampling_rate": 10.0, "starttime": START})
             self.waveforms[station, channel] = trace
         self.faults = {}  # station: "500", "drop", "truncate", "204" and so on
-        self.requests = Counter()
+        self.requests, self.asked = Counter(), []  # by kind, and lines of dataselect requests
         self.wanted = ""  # part of the header Authorization of requests for waveforms
-        self.asked = []  # lines of dataselect requests
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
-    def __enter__(self):
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
+    def __exit__(self, *words):
+        self.shutdown()
+        super().__exit__(*words)
 
     def dataselect(self, line):
         """Status, content, and whether to break off in its midst."""
@@ -108,40 +103,36 @@ class Centre:
         return 200, content[: len(content) // 2] if fault == "half response" else content
 
 
-def handler(centre):
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
 
-        def answer(self, status, content, broken=False):
-            self.send_response(status)
-            if broken:
-                self.send_header("Content-Length", str(len(content)))
-                content = content[: len(content) // 2]
-            self.end_headers()
-            self.wfile.write(content)
+    def answer(self, status, content, broken=False, **headers):
+        self.send_response(status)
+        if broken:
+            headers["Content-Length"], content = str(len(content)), content[: len(content) // 2]
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
 
-        def do_GET(self):
-            parts = urlsplit(self.path)
-            service = parts.path.split("/")[2] if parts.path.count("/") > 2 else ""
-            if parts.path.endswith("application.wadl") and service in PARAMS:
-                names = PARAMS[service].split()
-                params = "".join(f'<param name="{n}" style="query"/>' for n in names)
-                self.answer(200, WADL.format(service=service, params=params).encode())
-            elif parts.path.endswith("query") and service == "station":
-                query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-                self.answer(*centre.stations(query))
-            else:
-                self.answer(404, b"")
+    def do_GET(self):
+        parts = urlsplit(self.path)
+        service = parts.path.split("/")[2] if parts.path.count("/") > 2 else ""
+        if parts.path.endswith("application.wadl") and service in PARAMS:
+            params = "".join(f'<param name="{n}" style="query"/>' for n in PARAMS[service].split())
+            self.answer(200, WADL.format(service=service, params=params).encode())
+        elif parts.path.endswith("query") and service == "station":
+            query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+            self.answer(*self.server.stations(query))
+        else:
+            self.answer(404, b"")
 
-        def do_POST(self):
-            text = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            (line,) = [line for line in text.splitlines() if "=" not in line and line.strip()]
-            if centre.wanted not in self.headers.get("Authorization", ""):
-                self.send_response(401)
-                self.send_header("WWW-Authenticate", 'Digest realm="a", nonce="b", qop="auth"')
-                self.end_headers()
-                return
-            self.answer(*centre.dataselect(line))
-
-    return Handler
+    def do_POST(self):
+        text = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        (line,) = [line for line in text.splitlines() if "=" not in line and line.strip()]
+        if self.server.wanted in self.headers.get("Authorization", ""):
+            self.answer(*self.server.dataselect(line))
+        else:
+            asks = {"WWW-Authenticate": 'Digest realm="a", nonce="b", qop="auth"'}
+            self.answer(401, b"", **asks)

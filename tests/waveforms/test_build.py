@@ -8,10 +8,8 @@ from RISCluster.data.layouts import DETECTION, open_spectrograms
 from RISCluster.data.measures import MEASURES, measure_spectrograms, measure_waveforms
 from RISCluster.errors import DataError, SettingsError
 from RISCluster.waveforms import build as building
-from RISCluster.waveforms import read as reading
-from RISCluster.waveforms import windows
+from RISCluster.waveforms import read, windows
 from RISCluster.waveforms.process import Wave, process
-from RISCluster.waveforms.windows import REASONS, make_grid, spectrograms
 from tests.waveforms.waves import (
     DAY,
     MIDNIGHT,
@@ -30,23 +28,16 @@ from tests.waveforms.waves import (
 )
 
 ID, OTHER = "XX.AAA..HHZ", "XX.BBB..HHZ"
-SLIDE = ("build.method=slide", "build.step=4")
 MANY = ("build.method=slide", "build.step=0.5")
-
-
-def files_in(folder, **pieces):
-    """Files of one piece each by their names."""
-    folder.mkdir(exist_ok=True)
-    for name, piece in pieces.items():
-        write(folder / f"{name}.mseed", piece)
-    return folder
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Two traces with three events each, in files of their own."""
-    other = (OTHER, NOON, RATE, eventful(seed=1, events=(20, 50, 100)))
-    return files_in(tmp_path / "in", b=other, a=(ID, NOON, RATE, eventful()))
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in/b.mseed", (OTHER, NOON, RATE, eventful(seed=1, events=(20, 50, 100))))
+    write(tmp_path / "in/a.mseed", (ID, NOON, RATE, eventful()))
+    return tmp_path / "in"
 
 
 def peaks(target):
@@ -54,13 +45,20 @@ def peaks(target):
 
 
 def left_out(counts):
-    return {name: n for name, n in counts.items() if n and name in REASONS}
+    return {name: n for name, n in counts.items() if n and name in windows.REASONS}
 
 
 def similar(one, two):
     """Whether spectrograms differ by less than 1e-4 of their maximum."""
     peak = two["spectrogram"].max(axis=(1, 2), keepdims=True)
     assert (np.abs(one["spectrogram"] - two["spectrogram"]) < 1e-4 * peak).all()
+
+
+def by_hand(data, *starts):
+    """Spectrograms of windows of a trace, step by step."""
+    grid = windows.make_grid(settings().build, RATE)
+    wave = process(Wave(NOON, RATE, data.astype(float)), grid.settings)
+    return windows.spectrograms(grid, wave.data, np.array(starts))
 
 
 def test_a_data_set_and_its_catalogue(folder, tmp_path, logged):
@@ -71,40 +69,35 @@ def test_a_data_set_and_its_catalogue(folder, tmp_path, logged):
     found = rows(tmp_path / "set.csv")
     times = ["00:30", "01:00", "01:30", "00:20", "00:50", "01:40"]
     assert [time for _, time in peaks(target)] == times
-    assert list(found[0])[:7] == ["index", "trace_id", "starttime", *DETECTION[:4]]
-    assert list(found[0])[7:] == ["unit", *MEASURES]
+    names = ["index", "trace_id", "starttime", *DETECTION[:4], "unit", *MEASURES]
+    assert list(found[0]) == names
     assert found[0]["starttime"] == "2016-01-01T12:00:28.000000Z"
     assert [row["index"] for row in found] == list("012345")
     with open_spectrograms(target) as file:
         assert (file.layout, file.shape) == ("samples", (87, 100))
         assert file.column("trace_id") == [ID] * 3 + [OTHER] * 3
-        images = file.read(0, 6)
+        images, frequency = file.read(0, 6), file.frequency
+    np.testing.assert_array_equal(images[:3], by_hand(eventful(), 1400, 2900, 4400))
     with h5py.File(target) as file:
         assert (file.attrs["build.on"], file.attrs["build.bandpass"]) == ("6", "3-20")
         assert file.attrs["left_out.edge"] == 0
         assert file["trace"].attrs["sampling_rate"] == RATE
-        waveforms = file["trace"][:]
         assert (file["rms"].attrs["units"], file["duration"].attrs["units"]) == ("counts", "s")
+        waveforms = file["trace"][:]
     assert (waveforms.shape, np.abs(waveforms[0]).argmax()) == ((6, 200), 100)
-    largest = np.abs(waveforms[0]).max()
-    assert float(found[0]["peak_amplitude"]) == pytest.approx(largest, rel=1e-6)
-    grid = make_grid(settings().build, RATE)
-    measured = measure_spectrograms(images, grid.frequency) | measure_waveforms(waveforms, RATE)
+    measured = measure_spectrograms(images, frequency) | measure_waveforms(waveforms, RATE)
+    measured["peak_amplitude"] = np.abs(waveforms).max(axis=1)
     for name, values in measured.items():
         np.testing.assert_allclose([float(row[name]) for row in found], values, rtol=1e-4)
-    # The values are those of the steps by hand.
-    wave = process(Wave(NOON, RATE, eventful().astype(float)), grid.settings)
-    expected = spectrograms(grid, wave.data, np.array([1400, 2900, 4400]))
-    np.testing.assert_array_equal(images[:3], expected)
 
 
 def test_what_exists_is_done_or_refused(folder, tmp_path, logged):
-    target = tmp_path / "set.h5"
+    target, parts = tmp_path / "set.h5", tmp_path / "set.h5.parts"
     run(folder, target)
-    assert not (tmp_path / "set.h5.parts").exists()
-    (tmp_path / "set.h5.parts").mkdir()  # of a process that was killed at the end
+    assert not parts.exists()
+    parts.mkdir()  # of a process that was killed at the end
     assert run(folder, target) is None
-    assert not (tmp_path / "set.h5.parts").exists()
+    assert not parts.exists()
     assert logged(f"{target}: done already, from the same files with the same settings")
     with pytest.raises(DataError, match="set.h5: exists, made from other files or settings"):
         run(folder, target, "build.traces=no")
@@ -131,30 +124,25 @@ def test_processed_waveforms_give_the_same_windows(folder, tmp_path):
 
 
 def test_windows_that_overlap_or_begin_late(tmp_path, logged):
-    data = with_events(noise(120, RATE), RATE, (30, 32, 60))
-    place = write(tmp_path / "a.mseed", (ID, NOON, RATE, data))
+    place = write(tmp_path / "a.mseed", (ID, NOON, RATE, eventful(events=(30, 32, 60))))
     words = ["build.dead_time=0.2", "build.sta=0.1", "build.trigger=z", "build.on=3"]
     run(place, tmp_path / "a.h5", *words)
     assert logged("windows overlap the one before on the same trace: set build.length shorter")
-    data = with_events(with_events(data, RATE, (32.5,), 90_000), RATE, (90,))
+    data = with_events(eventful(events=(30, 32, 60, 90)), RATE, (32.5,), 90_000)
     run(write(place, (ID, NOON, RATE, data)), tmp_path / "b.h5", "build.off=0.1")
     assert logged("1 of 3 windows begin after their onset")
 
 
 def test_sliding_windows_in_small_blocks(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(building, "MAX_TRACES", 2 * 223 * 200 * 4 - 1)  # so that none are stored
-    counts = run(folder, tmp_path / "set.h5", *MANY)
-    assert "trace" not in contents(tmp_path / "set.h5")
-    found = rows(tmp_path / "set.csv")
+    assert run(folder, tmp_path / "set.h5", *MANY)["samples"] == 2 * 223
+    found, sets = rows(tmp_path / "set.csv"), contents(tmp_path / "set.h5")
+    assert not {"trace", "onset", "end"} & {*sets}
     # 2 s of taper and 9 samples at each end; the last start is 120 - 2 - 4 - 0.18 s.
-    assert counts["samples"] == 2 * 223
     assert found[0]["starttime"] == "2016-01-01T12:00:02.500000Z"
     assert found[222]["starttime"] == "2016-01-01T12:01:53.500000Z"
     assert found[0]["onset"] == found[0]["end"] == ""  # nothing was detected
     assert found[52]["peak_time"] == "2016-01-01T12:00:30.000000Z"
-    with open_spectrograms(tmp_path / "set.h5") as file:
-        assert file.column("onset") is file.column("end") is None
-        assert len(file.column("peak_time")) == file.n_samples
     monkeypatch.setattr(windows, "BLOCK_BYTES", 3 * 4 * (87 * 100 + 200 + 30))
     run(folder, tmp_path / "two.h5", *MANY)
     equal(tmp_path / "set.h5", tmp_path / "two.h5")
@@ -163,16 +151,15 @@ def test_sliding_windows_in_small_blocks(folder, tmp_path, monkeypatch):
 
 
 def test_midnight_leaves_no_seam(tmp_path):
-    """Two files that meet at midnight give what one stretch over noon would give."""
-    events = (60, 150, 239.5, 240.5 + 6, 300, 400)  # midnight is at 240 s
-    data, start = with_events(noise(480, RATE), RATE, events), MIDNIGHT + DAY - 240 * SECOND
-    late = (ID, MIDNIGHT + DAY, RATE, data[240 * 50 :])
-    seams = files_in(tmp_path / "seams", a=(ID, start, RATE, data[: 240 * 50]), b=late)
-    whole = files_in(tmp_path / "whole", a=(ID, NOON, RATE, data))
-    shift = np.timedelta64(start - NOON, "ns")
-    for words in (("build.lta=20",), SLIDE):
-        run(seams, tmp_path / "seams.h5", *words, overwrite=True)
-        run(whole, tmp_path / "whole.h5", *words, overwrite=True)
+    """Two pieces that meet at midnight give what one stretch over noon would give."""
+    data, start = eventful(480, (60, 150, 239.5, 240.5 + 6, 300, 400)), MIDNIGHT + DAY
+    shift, early = np.timedelta64(start - 240 * SECOND - NOON, "ns"), data[: 240 * 50]
+    pieces = (ID, start - 240 * SECOND, RATE, early), (ID, start, RATE, data[240 * 50 :])
+    write(tmp_path / "seams.mseed", *pieces)
+    write(tmp_path / "whole.mseed", (ID, NOON, RATE, data))
+    for words in (("build.lta=20",), ("build.method=slide", "build.step=4")):
+        for name in ("seams", "whole"):
+            run(tmp_path / f"{name}.mseed", tmp_path / f"{name}.h5", *words, overwrite=True)
         found, expected = rows(tmp_path / "seams.csv"), rows(tmp_path / "whole.csv")
         for name in ("starttime", "onset", "end", "peak_time"):
             times = np.array([row[name][:-1] for row in found], "M8[ns]")
@@ -198,47 +185,37 @@ def test_gaps_that_were_filled_make_no_events(tmp_path, logged):
 
 
 def test_a_file_with_many_traces_is_read_once_a_day(tmp_path, monkeypatch):
-    reads, read = [], reading._read
-
-    def counting(path, **options):
-        reads.extend([] if options.get("headonly") else [path])
-        return read(path, **options)
-
-    monkeypatch.setattr(reading, "_read", counting)
+    spans, read_traces = [], read.read_traces
+    monkeypatch.setattr(windows, "read_traces", lambda *x: spans.append(x[1]) or read_traces(*x))
     start = MIDNIGHT + DAY - 30 * SECOND
     pieces = [(f"XX.S{k:02d}..HHZ", start, RATE, noise(60, RATE, seed=k)) for k in range(12)]
-    one = write(tmp_path / "all.mseed", *pieces)
-    run(one, tmp_path / "one.h5", *SLIDE)
-    assert len(reads) == 2  # days
-    reads.clear()  # now they do not fit in memory together
-    monkeypatch.setattr(building, "READ_BYTES", 11 * 60 * 50 * 8)
-    run(one, tmp_path / "few.h5", *SLIDE)
-    assert len(reads) == 2 * 2
+    one, words = write(tmp_path / "all.mseed", *pieces), ("build.method=slide", "build.step=4")
+    run(one, tmp_path / "one.h5", *words)
+    assert len(spans) == 2  # days
+    monkeypatch.setattr(building, "READ_BYTES", 11 * 60 * 50 * 8)  # not all together
+    run(one, tmp_path / "few.h5", *words)
+    assert len(spans) == 2 + 2 * 2
     equal(tmp_path / "few.h5", tmp_path / "one.h5")
 
 
 def test_data_that_can_not_be_used_leave_the_others(folder, tmp_path, logged, monkeypatch):
-    dead = ("XX.DED..HHZ", NOON, RATE, np.full(5000, 7, np.int32))
-    files_in(folder, dead=dead, short=("XX.SHO..HHZ", NOON, RATE, noise(6, RATE)))
+    write(folder / "dead.mseed", ("XX.DED..HHZ", NOON, RATE, np.full(5000, 7, np.int32)))
+    write(folder / "short.mseed", ("XX.SHO..HHZ", NOON, RATE, noise(6, RATE)))
+    write(folder / "fails.mseed", ("XX.CCC..HHZ", NOON, RATE, eventful(seed=2)))
     content = bytearray((folder / "a.mseed").read_bytes())
     content[100:4000] = b"\xff" * 3900  # the headers stay
     (folder / "a.mseed").write_bytes(content)
-    counts = run(folder, tmp_path / "set.h5")
-    assert left_out(counts) == {"stretch_constant": 1, "stretch_too_short": 1}
-    assert peaks(tmp_path / "set.h5") == [(OTHER, time) for time in ("00:20", "00:50", "01:40")]
-    assert logged("XX.DED..HHZ 2016-01-01: left out: all samples of a stretch have one value")
-    assert logged(f"{ID} 2016-01-01, {folder / 'a.mseed'}: can't be read as waveforms")
 
-    def fails(wave, *_):
-        if wave.data[0] == eventful(seed=1, events=(20, 50, 100))[0]:
-            raise ZeroDivisionError("by nought")
-        return process(wave, *_)
+    def fails(wave, *words):
+        return 1 / 0 if wave.data[0] == eventful(seed=2)[0] else process(wave, *words)
 
     monkeypatch.setattr(windows, "process", fails)
-    write(folder / "c.mseed", ("XX.CCC..HHZ", NOON, RATE, eventful(seed=2)))
-    counts = run(folder, tmp_path / "other.h5")
-    assert (counts["samples"], counts["station_day_failed"]) == (3, 1)
-    assert logged(f"{OTHER} 2016-01-01: left out: by nought")
+    found = left_out(run(folder, tmp_path / "set.h5"))
+    assert found == {"stretch_constant": 1, "stretch_too_short": 1, "station_day_failed": 1}
+    assert peaks(tmp_path / "set.h5") == [(OTHER, time) for time in ("00:20", "00:50", "01:40")]
+    assert logged("XX.DED..HHZ 2016-01-01: left out: all samples of a stretch have one value")
+    assert logged("XX.CCC..HHZ 2016-01-01: left out: division by zero")
+    assert logged(f"{ID} 2016-01-01, {folder / 'a.mseed'}: can't be read as waveforms")
 
 
 def test_sampling_rates(folder, tmp_path):
@@ -266,7 +243,6 @@ def test_settings_that_do_not_fit_the_data(folder, tmp_path, word, text):
 
 
 def test_workers_and_interruption_change_nothing(folder, tmp_path, monkeypatch):
-    write(folder / "c.mseed", ("XX.CCC..HHZ", NOON, RATE, eventful(seed=2)))
     words, target = (*MANY, "build.traces=yes"), tmp_path / "two.h5"
     run(folder, tmp_path / "one.h5", *words)
     calls, records = [], windows._records
@@ -283,12 +259,8 @@ def test_workers_and_interruption_change_nothing(folder, tmp_path, monkeypatch):
     monkeypatch.undo()
     assert len([*Path(f"{target}.parts").glob("*.json")]) == 1
     run(folder, target, *words, workers=2)
-    assert contents(target)["spectrogram"].shape == (3 * 223, 87, 100)
     equal(tmp_path / "one.h5", target)
     assert (tmp_path / "two.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
-
-
-ZNE = "build.components=ZNE"
 
 
 @pytest.fixture
@@ -308,7 +280,7 @@ def array(tmp_path):
 
 
 def test_windows_of_all_components(array, tmp_path, logged):
-    counts = run(array, tmp_path / "set.h5", ZNE)
+    counts = run(array, tmp_path / "set.h5", "build.components=ZNE")
     assert (counts["samples"], counts["component"], counts["traces"]) == (5, 1, 2)
     assert logged("XX.CC..HHN 2016-01-01: left out: no component E")
     assert logged("5 windows of 3 components of 87 x 100 from 2 traces")
@@ -319,23 +291,17 @@ def test_windows_of_all_components(array, tmp_path, logged):
         assert (file.components, file.shape) == (("Z", "N", "E"), (3, 87, 100))
         images, (traces, rate, _) = file.read(0, 5), file.traces(range(5))
     assert (traces.shape, rate) == ((5, 3, 200), RATE)
-    words = settings().build
-    grid = make_grid(words, RATE)
     for name, values in measure_waveforms(traces[:, 0], RATE).items():  # of the first component
         np.testing.assert_allclose([float(row[name]) for row in found], values, rtol=1e-4)
-    e = eventful(seed=2, size=3000)[3300:]
-    for row, part, start in ((0, eventful(), 4400), (2, e, 1100)):
-        wave = process(Wave(NOON, RATE, part.astype(float)), words)
-        expected = spectrograms(grid, wave.data, np.array([start]))
-        np.testing.assert_array_equal(images[1:2, row], expected)
+    np.testing.assert_array_equal(images[1:2, 0], by_hand(eventful(), 4400))
+    np.testing.assert_array_equal(images[1:2, 2], by_hand(eventful(seed=2, size=3000)[3300:], 1100))
 
 
 def test_stations_of_an_array(array, tmp_path):
     run(array, tmp_path / "set.h5", "build.components=BB, AA, CC", "build.trace_ids=*Z")
+    run(array, tmp_path / "a.h5", "build.trace_ids=*AA..HHZ")
     with open_spectrograms(tmp_path / "set.h5") as file:
         assert (file.components, file.n_samples) == (("BB", "AA", "CC"), 3)
         assert set(file.column("trace_id")) == {"XX.BB..HHZ"}
         images = file.read(0, 3)
-    run(array, tmp_path / "a.h5", "build.trace_ids=*AA..HHZ")
-    with open_spectrograms(tmp_path / "a.h5") as file:
-        np.testing.assert_array_equal(images[:, 1], file.read(0, 3))
+    np.testing.assert_array_equal(images[:, 1], contents(tmp_path / "a.h5")["spectrogram"])

@@ -20,46 +20,44 @@ def centre(monkeypatch):
         yield running
 
 
-def fetch(folder, *urls, chunk=1200.0, min_distance=0.0, credentials=None, **changes):
+def fetch(folder, *urls, min_distance=0.0, credentials=None, **changes):
+    """Numbers of new, existing and missing files, failures, and the table of files."""
     query = {
         "network": "XX", "station": "*", "location": "*", "channel": "HH?",
         "starttime": datetime(2020, 1, 1, tzinfo=UTC),
         "endtime": datetime(2020, 1, 1, 1, tzinfo=UTC),
     }  # fmt: skip
-    return download(query | changes, urls, folder, chunk, min_distance, credentials)
-
-
-def numbers(files):
-    """New, existing and missing files."""
+    files, failures = download(query | changes, urls, folder, 1200.0, min_distance, credentials)
     size = files["n_bytes"]
-    return [int((size > 0).sum()), int((size < 0).sum()), int((size == 0).sum())]
+    return [(size > 0).sum(), (size < 0).sum(), (size == 0).sum()], failures, files
 
 
 def test_every_sample_and_response_arrives(centre, tmp_path):
-    files, failures = fetch(tmp_path, centre.url)
-    assert (numbers(files), failures) == ([N_FILES, 0, 0], {})
+    assert fetch(tmp_path, centre.url)[:2] == ([N_FILES, 0, 0], {})
     for (station, channel), trace in centre.waveforms.items():
         (got,) = obspy.read(f"{tmp_path}/XX/{station}/*{channel}*.mseed").merge(method=-1)
         assert got.stats.starttime == START
         np.testing.assert_array_equal(got.data, trace.data)
     assert (tmp_path / "XX/AAA/XX.AAA..HHN__20200101T002000Z__20200101T004000Z.mseed").exists()
-    assert (tmp_path / "stations/XX.BBB.xml").exists()
     assert len(find_files([str(tmp_path)])) == N_FILES
     # Again: no waveforms and no responses are asked for.
     before = centre.requests.copy()
-    assert numbers(fetch(tmp_path, centre.url)[0]) == [0, N_FILES, 0]
+    assert fetch(tmp_path, centre.url)[0] == [0, N_FILES, 0]
     assert centre.requests - before == {"list": 1}
 
 
-def test_a_longer_span_asks_for_what_is_new(centre, tmp_path):
+def test_a_longer_span_and_other_channels_ask_for_what_is_new(centre, tmp_path):
     early = {"endtime": datetime(2020, 1, 1, 0, 40, tzinfo=UTC)}
-    assert numbers(fetch(tmp_path, centre.url, **early)[0]) == [6, 0, 0]
+    assert fetch(tmp_path, centre.url, channel="HHN", **early)[0] == [2, 0, 0]
+    assert fetch(tmp_path, centre.url, channel="HHZ", **early)[0] == [4, 0, 0]
+    stations = obspy.read_inventory(str(tmp_path / "stations/XX.AAA.xml"))
+    assert stations.get_contents()["channels"] == ["XX.AAA..HHN", "XX.AAA..HHZ"]
     centre.asked.clear()
-    assert numbers(fetch(tmp_path, centre.url)[0]) == [3, 6, 0]
+    assert fetch(tmp_path, centre.url)[0] == [3, 6, 0]
     assert {line.split()[4] for line in centre.asked} == {"2020-01-01T00:40:00.000000"}
     # Files begin at multiples of their length.
     late = {"starttime": datetime(2020, 1, 1, 0, 10, tzinfo=UTC)}
-    files, _ = fetch(tmp_path / "late", centre.url, station="BBB", **late)
+    files = fetch(tmp_path / "late", centre.url, station="BBB", **late)[2]
     spans = [path.name.split("__")[1] for path in files["path"]]
     assert spans == ["20200101T001000Z", "20200101T002000Z", "20200101T004000Z"]
 
@@ -67,19 +65,17 @@ def test_a_longer_span_asks_for_what_is_new(centre, tmp_path):
 @pytest.mark.parametrize("fault", ["500", "drop", "truncate", "garbage"])
 def test_one_station_fails_and_is_fetched_later(centre, tmp_path, fault):
     centre.faults["BBB"] = fault
-    files, failures = fetch(tmp_path, centre.url)
-    assert (numbers(files), list(failures)) == ([6, 0, 3], ["XX.BBB"])
+    n, failures, files = fetch(tmp_path, centre.url)
+    assert (n, list(failures)) == ([6, 0, 3], ["XX.BBB"])
     assert {*files[files["n_bytes"] == 0]["channel"]} == {"XX.BBB..HHZ"}
     assert not [*tmp_path.rglob("*BBB*.*")]
     centre.faults.clear()
-    files, failures = fetch(tmp_path, centre.url)
-    assert (numbers(files), failures) == ([3, 6, 0], {})
+    assert fetch(tmp_path, centre.url)[:2] == ([3, 6, 0], {})
 
 
 def test_no_data(centre, tmp_path):
     centre.faults["BBB"] = "204"
-    files, failures = fetch(tmp_path, centre.url)
-    assert (numbers(files), failures) == ([6, 0, 3], {})
+    assert fetch(tmp_path, centre.url)[:2] == ([6, 0, 3], {})
     for changes in ({"station": "BBB"}, {"station": "Q*"}):
         with pytest.raises(DataError, match=f"nothing was downloaded .{centre.url}: no data"):
             fetch(tmp_path, centre.url, **changes)
@@ -89,19 +85,23 @@ def test_centres_that_are_not_there(centre, tmp_path):
     url = "http://127.0.0.1:65000"
     with pytest.raises(DataError, match=f"downloaded .{url}: can't list stations: No F"):
         fetch(tmp_path, url)
-    files, failures = fetch(tmp_path, url, centre.url)
-    assert (numbers(files)[0], list(failures)) == (N_FILES, [url])
-    with pytest.raises(SettingsError, match="--provider NOWHERE is not known.* allowed: a URL"):
-        fetch(tmp_path, "NOWHERE")
+    n, failures, _ = fetch(tmp_path, url, centre.url)
+    assert (n[0], list(failures)) == (N_FILES, [url])
+    for provider, name in (("NOWHERE", "NOWHERE"), ("https://me:SECRET@host", "host")):
+        with pytest.raises(SettingsError, match=f"--provider {name} is not known.* allowed: a URL"):
+            fetch(tmp_path, provider)
 
 
 @pytest.mark.parametrize("fault", ["no response", "half response"])
 def test_waveforms_without_response_stay(centre, tmp_path, fault):
     centre.faults["BBB"] = fault
-    files, failures = fetch(tmp_path, centre.url)
-    assert numbers(files)[0] == N_FILES
+    n, failures, _ = fetch(tmp_path, centre.url)
+    assert n[0] == N_FILES
     assert failures["XX.BBB"].startswith("no StationXML: ")
     assert not (tmp_path / "stations/XX.BBB.xml").exists()
+    centre.faults.clear()
+    assert fetch(tmp_path, centre.url)[1] == {}
+    assert (tmp_path / "stations/XX.BBB.xml").exists()
 
 
 @pytest.mark.parametrize(
@@ -110,12 +110,11 @@ def test_waveforms_without_response_stay(centre, tmp_path, fault):
 )  # fmt: skip
 def test_restricted_data_need_credentials(centre, tmp_path, logged, text, wanted):
     centre.wanted, path = wanted, tmp_path / "my.ini"
-    folder = tmp_path / "out"
     with pytest.raises(DataError, match=r"nothing was downloaded .*: Unauthorized"):
-        fetch(folder, centre.url)
+        fetch(tmp_path / "out", centre.url)
     path.write_text(f"[{centre.url}]\n{text}\n[GFZ]\ntoken=x\n")
-    files, _ = fetch(folder, centre.url, credentials=read_credentials(path))
-    assert numbers(files)[0] == N_FILES
+    n, _, files = fetch(tmp_path / "out", centre.url, credentials=read_credentials(path))
+    assert n[0] == N_FILES
     assert not any("SECRET" in text for text in (*logged(""), files.to_string()))
 
 
@@ -134,14 +133,10 @@ def test_credentials_are_passed_on_and_in_no_message(centre, tmp_path, monkeypat
     with pytest.raises(SettingsError, match="my.ini: .*; allowed: sections as") as caught:
         read_credentials(path)
     assert "SECRET" not in str(caught.value)
-    with pytest.raises(SettingsError, match="--provider has a name or password") as caught:
-        fetch(tmp_path, "https://me:SECRET@host")
-    assert "SECRET" not in str(caught.value)
 
 
 def test_stations_near_another_are_left_out(centre, tmp_path, logged):
-    files, _ = fetch(tmp_path / "far", centre.url, min_distance=11.0)  # 0.1 degrees are 11.1 km
-    assert {*files["station"]} == {"XX.AAA", "XX.BBB"}
-    files, _ = fetch(tmp_path / "near", centre.url, min_distance=11.2)
-    assert {*files["station"]} == {"XX.AAA"}
+    for limit, names in ((11.0, {"XX.AAA", "XX.BBB"}), (11.2, {"XX.AAA"})):
+        files = fetch(tmp_path / f"{limit}", centre.url, min_distance=limit)[2]
+        assert {*files["station"]} == names  # 0.1 degrees are 11.1 km
     assert logged("1 station within 11.2 km of another left out")

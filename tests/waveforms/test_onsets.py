@@ -7,6 +7,7 @@ from RISCluster.waveforms.build import build
 from RISCluster.waveforms.onsets import clean, onsets_at
 from RISCluster.waveforms.read import import_obspy
 from tests.waveforms.waves import (
+    MIDNIGHT,
     NOON,
     SECOND,
     contents,
@@ -100,8 +101,8 @@ def test_windows_begin_before_the_onset(source, tmp_path):
 def test_tables_of_pickers(tmp_path, header, cells, expected):
     table = picks(tmp_path / "p.csv", header, cells.format(at(60)))
     found = onsets_at([*IDS, OTHER], settings(f"build.catalogue={table}").build, None)
-    assert sorted(found) == sorted(expected)
-    assert {int(own["onset"].iloc[0]) for own in found.values()} == {NOON + 60 * SECOND}
+    assert sorted(found) == sorted((name, MIDNIGHT) for name in expected)
+    assert {own[0][0] for own in found.values()} == {NOON + 60 * SECOND}
 
 
 def test_picks_and_origins_of_quakeml(source, tmp_path):
@@ -134,7 +135,7 @@ def test_picks_and_origins_of_quakeml(source, tmp_path):
         ),
         ("name\na", "", "can't be read as a catalogue: no column of times"),
         ("time\n2016-01-01", "velocity=6", "none of its 0 rows for"),
-        ("time\n2016-01-01", "method=slide", "gives the windows, and so does build.method"),
+        ("time\n2016-01-01", "method=slide", "off at most on, and no catalogue with slide"),
     ],
 )
 def test_catalogues_that_do_not_fit(source, tmp_path, text, word, error):

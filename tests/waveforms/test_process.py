@@ -25,29 +25,33 @@ STEP = SECOND // 10
 
 
 def piece(first, values):
-    return Wave(first * STEP, RATE, np.asarray(values))
+    return Wave(round(first * STEP), RATE, np.asarray(values))
 
 
-def joined(*pieces, constant=None):
-    """First sample and data of each wave, and what was removed."""
-    removed = Counter()
-    waves = join(pieces, removed, constant)
-    return [(wave.start // STEP, wave.data.tolist()) for wave in waves], +removed
+LONG, INSIDE = piece(0, range(8)), piece(3, [3, 4])
 
 
-def test_pieces_within_another_or_beside_it():
-    long = piece(0, range(8))
-    assert joined(long, piece(3, [3, 4])) == ([(0, list(range(8)))], {})
-    disagree = joined(long, piece(3, [3, 9]))
-    assert disagree == ([(0, [0, 1, 2]), (5, [5, 6, 7])], {DISAGREE: 2})
-    # What follows the long one still joins it.
-    assert joined(long, piece(3, [3, 4]), piece(8, [8]))[0] == [(0, list(range(9)))]
-    assert joined(piece(0, [0.0, np.nan, 2.0])) == ([(0, [0]), (2, [2])], {NOT_FINITE: 1})
-    # Less than half a sample off is no gap.
-    late = Wave(2 * STEP + STEP // 3, RATE, np.array([2, 3]))
-    assert joined(piece(0, [0, 1]), late)[0] == [(0, [0, 1, 2, 3])]
-    later = Wave(2 * STEP + 2 * STEP // 3, RATE, np.array([2, 3]))
-    assert len(joined(piece(0, [0, 1]), later)[0]) == 2
+@pytest.mark.parametrize(
+    ("pieces", "expected", "removed"),
+    [
+        ([LONG, INSIDE], [(0, [0, 1, 2, 3, 4, 5, 6, 7])], {}),
+        (
+            [LONG, INSIDE, piece(8, [8])],
+            [(0, [0, 1, 2, 3, 4, 5, 6, 7, 8])],
+            {},
+        ),  # joins the long one
+        ([LONG, piece(3, [3, 9])], [(0, [0, 1, 2]), (5, [5, 6, 7])], {DISAGREE: 2}),
+        ([piece(0, [0.0, np.nan, 2.0])], [(0, [0]), (2, [2])], {NOT_FINITE: 1}),
+        # Less than half a sample off is no gap.
+        ([piece(0, [0, 1]), piece(2.4, [2, 3])], [(0, [0, 1, 2, 3])], {}),
+        ([piece(0, [0, 1]), piece(2.6, [2, 3])], [(0, [0, 1]), (2.6, [2, 3])], {}),
+    ],
+)
+def test_pieces_within_another_or_beside_it(pieces, expected, removed):
+    counts = Counter()
+    waves = join(pieces, counts, None)
+    assert [(wave.start / STEP, wave.data.tolist()) for wave in waves] == expected
+    assert +counts == removed
 
 
 def test_times_are_those_of_the_files():
@@ -74,8 +78,7 @@ def constant(data, seconds=1.0):
     ("offset", "size", "value"), [(5000, 200, 0), (0, 200, 0), (5000, 200, -12345), (0, 0.3, -1e20)]
 )
 def test_runs_of_one_value_are_gaps(offset, size, value):
-    rng = np.random.default_rng(0)
-    data = rng.standard_normal(6000)
+    data = np.random.default_rng(0).standard_normal(6000)
     data = np.rint(offset + size * data) if size >= 1 else data
     data[2000:2150] = value
     data[2180:2500] = data[4500:] = value
@@ -91,19 +94,14 @@ def test_runs_that_are_measured_stay():
     held = np.repeat(rng.standard_normal(300), 200)
     for data in (few_counts, held, np.zeros(500)):
         assert constant(data) == (0, [(0, len(data))])
-
-
-@pytest.mark.parametrize("name", ["rutford/2020001_010000_A000_GHZ.msd", "mesetas"])
-def test_real_data_stay(name):
-    """At their own gain, and as instruments of fewer counts would have them."""
-    place = shared_data(name)
-    path = place if place.is_file() else sorted(place.rglob("*.mseed"))[0]
-    trace = import_obspy().read(str(path))[0]
-    data = trace.data[: 2**18].astype(float)
-    typical = np.median(np.abs(data - np.median(data)))
-    for factor in (1 / typical, 0.5, 3, 10, 100):
-        counts = np.floor(data / (factor * typical))
-        assert constant(counts, trace.stats.sampling_rate / 100)[0] == 0
+    for name in ("rutford/2020001_010000_A000_GHZ.msd",
+                 "mesetas/CM.PRA.00.HHZ__20191224T190000Z__20191224T210000Z.mseed"):  # fmt: skip
+        trace = import_obspy().read(str(shared_data(name)))[0]
+        data = trace.data[: 2**18].astype(float)
+        typical = np.median(np.abs(data - np.median(data)))
+        for factor in (1 / typical, 0.5, 3, 10, 100):  # of instruments of fewer counts
+            counts = np.floor(data / (factor * typical))
+            assert constant(counts, trace.stats.sampling_rate / 100)[0] == 0
 
 
 def test_detrend_and_taper():
@@ -132,10 +130,9 @@ def test_resampled_sines_keep_amplitude_phase_and_time_and_are_not_folded_back(b
     for frequency in (0.5, 10.0, 0.8 * min(before, 50.0) / 2 - 0.5):
         wave = resample(sine(frequency, before), 50.0)
         assert (wave.start, wave.sampling_rate) == (123 * SECOND, pytest.approx(50.0, rel=1e-5))
-        middle = slice(500, 2500)
-        time = np.arange(len(wave.data)) / wave.sampling_rate
-        expected = np.sin(2 * np.pi * frequency * time)[middle]
-        np.testing.assert_allclose(wave.data[middle], expected, atol=1e-3)
+        time = np.arange(500, 2500) / wave.sampling_rate
+        expected = np.sin(2 * np.pi * frequency * time)
+        np.testing.assert_allclose(wave.data[500:2500], expected, atol=1e-3)
     for frequency in (25.5, 30.0, 45.0) if before > 50 else ():
         middle = resample(sine(frequency, before), 50.0).data[500:-500]
         assert np.sqrt((middle**2).mean()) < 3e-4  # 80 dB down, give or take
@@ -151,8 +148,8 @@ def test_ground_motion_is_what_obspys_steps_give():
     trace = obspy.read(str(path), starttime=time, endtime=time + 600)[0]
     trace.data = trace.data[:60_000].astype(np.float64)  # an odd number stretches obspy's result
     words = settings("build.sampling_rate=50", "build.taper=5", f"build.inventory={place}").build
-    start, data = trace.stats.starttime.ns, trace.data.copy()
-    ((wave, response, note),) = with_responses([Wave(start, 100.0, data)], "CM.PRA.00.HHZ", words)
+    wave = Wave(trace.stats.starttime.ns, 100.0, trace.data.copy())
+    ((wave, response, note),) = with_responses([wave], "CM.PRA.00.HHZ", words)
     assert note == "has only a sensitivity: correct where the response is flat"
     wave = process(wave, words, response)
     trace.detrend("linear")
