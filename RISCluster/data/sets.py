@@ -61,8 +61,8 @@ def open_data(settings: Settings, text: str | None = None) -> SpectrogramFile:
 class DataSet(SpectrogramFile):
     """Samples of several files, one after the other, or chosen ones.
 
-    `reopen` opens one of `paths`; `MAX_OPEN` are held open. `rows` are the chosen samples among all
-    of the files, ascending; None for all. DataError where files differ in layout or axes.
+    `reopen` opens one of `paths`. `rows` are the chosen samples among all of the files, ascending;
+    None for all. DataError where files differ in layout or axes.
     """
 
     def __init__(self, paths: list[Path], reopen: Callable[[Path], SpectrogramFile]):
@@ -170,8 +170,7 @@ class DataSet(SpectrogramFile):
         all_of, name = CHOICE[key]
         if (found := self.column(name, start, start + COLUMN_ROWS)) is None:
             raise DataError(
-                f"{self.path}: has no column {name}, which data.{key} needs; allowed here: "
-                f"{as_text(all_of)}"
+                f"{self.path}: has no column {name} for data.{key}; allowed: {as_text(all_of)}"
             )
         values = np.array(found)
         if key == "min_amplitude":
@@ -281,8 +280,8 @@ def draw_split(n_samples: int, train_samples: int, validation_fraction: float, s
     n_drawn = min(train_samples or n_samples, n_samples)
     if n_drawn < 2:
         raise DataError(
-            f"[data] train_samples = {train_samples}: training and validation need two samples at "
-            f"least, and {n_samples} are in the file"
+            f"[data] train_samples = {train_samples}: of {n_samples} samples; two at least are "
+            "needed, for training and validation"
         )
     rng = np.random.default_rng(seed)
     is_all = n_drawn == n_samples  # of a large file, without a list of all its samples

@@ -36,8 +36,8 @@ def find_files(words: Sequence[str]) -> list[Path]:
         inside = {path} if path.is_file() else inside
         if not inside:
             raise DataError(
-                f"{word}: no such file, or no data in this folder or of this pattern; give others "
-                "(of folders and patterns, texts, tables and StationXML are left out)"
+                f"{word}: no such file, or no data in this folder or of this pattern, where texts, "
+                "tables and StationXML are left out; give others"
             )
         found |= inside
     return sorted(found)
@@ -81,8 +81,8 @@ def open_storage(path: Path, setting: str, npy: DataSettings | None = None) -> S
             return Storage(path, zarr.open(str(path), mode="r"))
     if not path.is_file():
         raise DataError(
-            f"{path}: no such file or Zarr folder; set {setting} to your data set, or compute "
-            "spectrograms of waveforms with: python -m RISCluster build"
+            f"{path}: no such file or Zarr folder; set {setting} to your data set, or make one of "
+            "waveforms with: python -m RISCluster build"
         )
     if path.suffix.lower() == ".npy":
         return _open_npy(path, npy or DataSettings())
@@ -100,8 +100,7 @@ def _open_npy(path: Path, settings: DataSettings) -> Storage:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.ndim != len(axes):
         raise DataError(
-            f"{path}: has shape {array.shape}; allowed: an array of ({', '.join(axes)}), as "
-            "data.axes has it"
+            f"{path}: has shape {array.shape}; allowed: ({', '.join(axes)}), by data.axes"
         )
     root = h5py.File(f"{path} (NumPy)", "w", driver="core", backing_store=False)
     if settings.frequencies is not None:
@@ -153,8 +152,6 @@ def place_of(array: Any) -> Any:
         return array.file.filename
     return str(array.store_path).removeprefix("file://")
 
-
-# ---- attributes and names of axes ----------------------------------------------------------------
 
 # Attributes that hold names of dimensions, of files without HDF5's scales
 DIMENSIONS = ("_ARRAY_DIMENSIONS", "dimensions", "dims", "_dims")
@@ -217,8 +214,6 @@ def roles_of(array: Any) -> list[str]:
     known = [role for role in roles if role]
     return roles if len(set(known)) == len(known) else [""] * len(roles)
 
-
-# ---- packing ------------------------------------------------------------------------------------
 
 PACKING = ("scale_factor", "add_offset", "missing_value", "_FillValue", "_Unsigned")  # attributes
 
@@ -283,9 +278,6 @@ def sample_packing(dataset: h5py.Dataset) -> Packing:
         least = int(np.iinfo(dataset.dtype).min)
         packing = packing._replace(missing=tuple(dict.fromkeys((*packing.missing, least))))
     return packing
-
-
-# ---- reading ------------------------------------------------------------------------------------
 
 
 def require_readable(dataset: h5py.Dataset) -> None:
