@@ -74,7 +74,19 @@ class DataSet(SpectrogramFile):
         self.paths, self.rows, self._columns = paths, None, set()
         sizes, n_events = [0], [0]
         for file in map(self.file, range(len(paths))):
-            _require_alike(first, file)
+            for name in ALIKE:
+                own, other = getattr(file, name), getattr(first, name)
+                if isinstance(own, np.ndarray):
+                    if np.allclose(own, other, rtol=0, atol=0.01 * (other[1] - other[0])):
+                        continue
+                    own, other = (f"{axis[0]:.6g} to {axis[-1]:.6g}" for axis in (own, other))
+                elif name == "class_names":
+                    own, other = own(), other()
+                if own != other:
+                    raise DataError(
+                        f"{file.path}: {name} is {own or 'unknown'}, and of {first.path} "
+                        f"{other or 'unknown'}; files of a set need the same {', '.join(ALIKE)}"
+                    )
             self._columns |= {name for name in COLUMNS if file.column(name, 0, 1) is not None}
             events = file.column("event_id")
             n_events.append(0 if events is None else int(events.max()) + 1)
@@ -186,23 +198,6 @@ class DataSet(SpectrogramFile):
             patterns = map(str.strip, value.split(","))
             is_chosen.append(any(fnmatch.filter(names, pattern) for pattern in patterns))
         return np.array(is_chosen)[number]
-
-
-def _require_alike(first: SpectrogramFile, file: SpectrogramFile) -> None:
-    for name in ALIKE:
-        own, other = getattr(file, name), getattr(first, name)
-        if name == "class_names":
-            own, other = own(), other()
-        if isinstance(own, np.ndarray):
-            is_same = np.allclose(own, other, rtol=0, atol=0.01 * (other[1] - other[0]))
-            own, other = (f"{axis[0]:.6g} to {axis[-1]:.6g}" for axis in (own, other))
-        else:
-            is_same = own == other
-        if not is_same:
-            raise DataError(
-                f"{file.path}: {name} is {own or 'unknown'}, and of {first.path} "
-                f"{other or 'unknown'}; files of a set need the same {', '.join(ALIKE)}"
-            )
 
 
 def write_samples(file: SpectrogramFile, target: Path) -> None:

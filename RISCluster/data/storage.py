@@ -6,6 +6,7 @@ Values are unpacked by the CF and netCDF conventions; missing ones are NaN.
 import base64
 import contextlib
 import glob
+import itertools
 import math
 import re
 import warnings
@@ -300,17 +301,6 @@ def require_readable(dataset: h5py.Dataset) -> None:
         raise DataError(f"{place_of(dataset)}: {dataset.name.lstrip('/')}: {why}")
 
 
-def unwritten(array: Any, box: Sequence[slice]) -> np.ndarray:
-    """Where values of a box are in chunks of a Zarr folder that were never written, or False."""
-    sides = zip(box, array.shape, array.shards or array.chunks, strict=True)
-    cells = [np.unique(np.arange(n)[part] // size, return_inverse=True) for part, n, size in sides]
-    gaps = np.zeros([len(numbers) for numbers, _ in cells], dtype=bool)
-    for at in np.ndindex(gaps.shape):
-        cell = tuple(int(numbers[k]) for k, (numbers, _) in zip(at, cells, strict=True))
-        gaps[at] = not Path(place_of(array), array.metadata.encode_chunk_key(cell)).exists()
-    return gaps[np.ix_(*(places for _, places in cells))]
-
-
 class StoredArray:
     """An array of an open file; `order` is its axis for each axis of `shape` and `chunks`."""
 
@@ -329,11 +319,22 @@ class StoredArray:
             box[axis] = slice(*part)
         with explain(place_of(array), f"{what} of {array.name.lstrip('/')}"):
             values = self.packing.unpack(np.asarray(array[tuple(box)]))
-            # Zarr does not write chunks of its fill value, which in short arrays are true zeros
             in_folder = not isinstance(array, h5py.Dataset) and not hasattr(array.store, "fs")
-            if in_folder and array.ndim > 2 and (gaps := unwritten(array, box)).any():
-                values = np.where(gaps, np.nan, values)
+            if in_folder and array.ndim > 2:  # zeros of short arrays may be true: Zarr omits them
+                values = self._without_gaps(values, [part.start or 0 for part in box])
         return values.transpose(self.order)
+
+    def _without_gaps(self, values: np.ndarray, starts: list[int]) -> np.ndarray:
+        """Values from `starts` on, NaN in chunks of a Zarr folder that were never written."""
+        sides = [*zip(starts, values.shape, self.array.shards or self.array.chunks, strict=True)]
+        grid = (range(k // size, -(-(k + n) // size)) for k, n, size in sides)
+        for cell in itertools.product(*grid):
+            if not Path(place_of(self.array), self.array.metadata.encode_chunk_key(cell)).exists():
+                values = np.array(values, np.result_type(values, np.float32))
+                pairs = zip(cell, sides, strict=True)
+                box = [slice(max(0, c * size - k), (c + 1) * size - k) for c, (k, _, size) in pairs]
+                values[tuple(box)] = np.nan
+        return values
 
 
 def read_values(array: Any, *ranges: tuple[int, int | None]) -> np.ndarray:
