@@ -11,13 +11,11 @@ from collections.abc import Callable
 
 
 class RISClusterError(Exception):
-    """Base of the errors of this package; a script ends with `exit_code`.
-
-    `is_cause` is False for a consequence of another process's error, which is not printed. None
-    where all processes have the same error; rank 0 prints it.
-    """
+    """Base of the errors of this package; a script ends with `exit_code`."""
 
     exit_code = 2
+    # False for a consequence of another process's error, which is not printed; None where all
+    # processes have the same error, which rank 0 prints.
     is_cause: bool | None = None
 
 
@@ -79,13 +77,12 @@ def guarded(work: Callable[[], object]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (MemoryError, RuntimeError) as error:  # PyTorch raises RuntimeError, on CPU and GPU
-        reason = " ".join(str(error).split())
-        is_memory = re.search("allocate memory|out of memory", reason, re.IGNORECASE)
-        if not (isinstance(error, MemoryError) or is_memory):
+        reason = " ".join(str(error).split())[:200] or "out of memory"
+        if not re.search("allocate|out of memory", reason, re.IGNORECASE):
             raise
         print(
-            f"MemoryError: {reason[:200] or 'not enough memory'}; set data.loadmode=disk or "
-            "smaller batch sizes, and run the same command again: files saved before are intact",
+            f"MemoryError: {reason}; set data.loadmode=disk or smaller batch sizes, and run the "
+            "same command again: files saved before are intact",
             file=sys.stderr,
         )
         return 2

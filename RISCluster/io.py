@@ -1,7 +1,6 @@
 """Files: JSON, CSV, NumPy arrays, torch files; atomic writes and locks; optional packages."""
 
 import contextlib
-import csv
 import glob
 import hashlib
 import importlib
@@ -12,7 +11,7 @@ import re
 import shutil
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -169,13 +168,6 @@ def plain(value: Any) -> Any:
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write indented JSON; NaN becomes null."""
     write_text(path, json.dumps(plain(value), indent=2) + "\n")
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV table."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    write_text(path, text.getvalue())
 
 
 def write_npz(path: Path, **arrays: np.ndarray) -> None:

@@ -144,17 +144,18 @@ def _pool(settings: RunSettings, workers: int) -> Iterator[Parallel]:
     backend, address = settings.backend, settings.scheduler
     if backend != "processes" and address is None:
         raise SettingsError(f"[run] backend = {backend} needs run.scheduler, as tcp://host:8786")
-    options = {"backend": "loky", "n_jobs": workers, "initializer": _start_worker}
+    options = {"backend": backend, "n_jobs": -1}
     with ExitStack() as stack:
         try:
-            if backend == "dask":
+            if backend == "processes":
+                options = {"backend": "loky", "n_jobs": workers, "initializer": _start_worker}
+            elif backend == "dask":
                 client = need("distributed").Client(address, timeout=CONNECT, set_as_default=False)
-                options = {"backend": "dask", "client": stack.enter_context(client), "n_jobs": -1}
+                options["client"] = stack.enter_context(client)
                 client.wait_for_workers(1, CONNECT)
-            elif backend == "ray":
+            else:
                 need("ray").init(address, ignore_reinit_error=True)
                 need("ray.util.joblib").register_ray()
-                options = {"backend": "ray", "n_jobs": -1}
         except (OSError, TimeoutError, ConnectionError) as error:
             raise RunError(
                 f"[run] scheduler = {address}: no answer of a {backend} scheduler with workers "
@@ -183,11 +184,9 @@ def _do(
 ) -> tuple[int, dict[str, Any] | None]:
     """Make a part: its `number` and summary, which is None where another process has begun it.
 
-    With `is_last` it is made all the same: that process may have been killed. `folder` is that of
-    the command, in which relative paths are.
+    With `is_last` it is made all the same: that process may have been killed.
     """
-    if Path.cwd() != folder:
-        os.chdir(folder)
+    os.chdir(folder)  # of the command, in which relative paths are
     if path.exists() and _marker(path).exists():
         return number, read_json(_marker(path))
     own, claim = path.with_name(f".{uuid.uuid4().hex}"), path.with_name(f"{path.name}.begun")

@@ -195,6 +195,16 @@ def test_batches_are_on_the_gpu(data, gpu, mode, most):
             assert sum(gpu.waits.values()) <= most, gpu.waits  # for the order, once an epoch
 
 
+def test_a_set_that_a_full_gpu_cannot_hold_is_in_memory(tmp_path, gpu):
+    path = write_samples(tmp_path / "s.h5", blobs(6000)[0])
+    gpu.memory = 1.5 * 6000 * 4 * 16 * 20
+    with open_spectrograms(path) as file:
+        reader = Reader(file, PREPARATION, GPU)
+        samples, _ = load_set(reader, np.arange(6000), "auto", ALONE)
+    assert (samples.x.device, len(samples)) == (CPU, 6000)
+    assert gpu.allocated == 0
+
+
 # ---- runs ---------------------------------------------------------------------------------------
 
 

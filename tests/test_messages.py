@@ -89,7 +89,7 @@ CODES = [
     (DataError("x.h5: no such file"), 2, "DataError: x.h5: no such file\n"),
     (Stopped("AEC stage: saved", 15), 143, "Stopped: AEC stage: saved\n"),
     (KeyboardInterrupt(), 130, "Stopped: run the same command"),
-    (MemoryError(), 2, "MemoryError: not enough memory; set data.loadmode=disk"),
+    (MemoryError(), 2, "MemoryError: out of memory; set data.loadmode=disk"),
     (RuntimeError("CUDA out of memory. A"), 2, "MemoryError: CUDA out of memory."),
 ]
 

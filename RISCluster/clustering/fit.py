@@ -1,17 +1,31 @@
-"""Mixtures of every number of clusters, fitted in parallel and cached until the stage has ended.
+"""Mixtures of every number of clusters, their stability and calibrated probabilities.
 
-Letters: N latents that mixtures are fitted to, D features, K clusters.
+They are fitted in parallel and cached until the stage has ended. A mixture is also fitted to each
+of several half-samples, from trees of that half-sample alone, and labels the same latents. The mean
+adjusted Rand index (Hubert and Arabie 1985) between these labellings is the stability (Ben-Hur et
+al. 2002; Lange et al. 2004).
+
+The posterior of a mixture is overconfident, because clusters of real latents are not Gaussian. Log
+densities are divided by the temperature (Guo et al. 2017) at which the posterior predicts the
+labels of the half-samples best; this changes no label. Each cluster of a half-sample is matched to
+the one that has most of its members, as half-samples can split a common cluster.
+
+Letters: N latents, D features, K clusters, n latents of a half-sample, m latents that are labelled,
+H half-samples.
 """
 
 from collections.abc import Sequence
-from dataclasses import astuple, replace
+from dataclasses import replace
 from functools import lru_cache
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import cpu_count
-from sklearn.metrics import silhouette_score
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from ..data.sets import subsample
 from ..errors import Stopped
@@ -22,11 +36,98 @@ from ..settings import GmmSettings, Settings
 from .initialisation import Trees, fit_from_trees, grow_trees
 from .mixture import Mixture, fit_kmeans, fit_mixture
 from .selection import Criteria, gap_statistic
-from .stability import MAX_N_INIT, Resamples, labellings, resamples, stability, temperature
 
 MIN_PARALLEL = 1000  # latents: for fewer, a fit is faster than the start of a process
 MAX_CRITERIA_SIZE = 2000  # latents of silhouette, inertia and gap statistic
+MAX_RESAMPLE_SIZE = 1000  # latents of a half-sample: the time goes into its trees
+MAX_LABELLED = 5000  # latents that all mixtures label
+MIN_CLUSTER_SIZE = 10  # latents of a cluster in a half-sample
+MAX_N_INIT = 10  # restarts of k-means, of half-samples and for the inertia
+MAX_TEMPERATURE = 100.0  # all clusters are about equally probable
+MIN_PROBABILITY = 1e-6  # added to the probability of a label, against single outliers
 NAN = float("nan")
+
+
+def _fit(
+    latents: np.ndarray, trees: Trees | None, k: int, n_init: int, seed: int, shrinkage: float
+) -> Mixture:
+    """Mixture of latents (N, D), from k-means without trees, or where they have too few latents."""
+    if trees is not None and k <= len(trees.index):
+        return fit_from_trees(latents, trees, k, seed, shrinkage)
+    return fit_mixture(latents, fit_kmeans(latents, k, n_init, seed).labels_, k, shrinkage)
+
+
+# ---- half-samples -------------------------------------------------------------------------------
+
+
+class Resamples(NamedTuple):
+    """Half-samples of latents, and the latents that are labelled."""
+
+    # Latents (n, D) and trees of each; no trees where mixtures start from k-means.
+    parts: list[tuple[np.ndarray, Trees | None]]
+    index: np.ndarray  # (m,), ascending; of the labelled latents
+    labelled: np.ndarray  # (m, D)
+
+
+def resamples(
+    latents: np.ndarray, blocks: Sequence[int] | None, number: int, seed: int
+) -> Resamples:
+    """Draw half-samples of latents (N, D) at random and grow trees of each, without maps.
+
+    For `blocks` see `grow_trees`; without them no trees are grown.
+    """
+    rng = np.random.default_rng([seed, number])
+    size = min(len(latents) // 2, MAX_RESAMPLE_SIZE)
+    parts = [latents[np.sort(rng.choice(len(latents), size, replace=False))] for _ in range(number)]
+    trees = [grow_trees(part, blocks, seed, with_maps=False) if blocks else None for part in parts]
+    index = np.sort(rng.choice(len(latents), min(len(latents), MAX_LABELLED), replace=False))
+    return Resamples(list(zip(parts, trees, strict=True)), index, latents[index])
+
+
+def labellings(
+    drawn: Resamples, n_clusters: int, n_init: int, seed: int, shrinkage: float
+) -> np.ndarray | None:
+    """Labels (H, m) of the same latents by a mixture of each half-sample.
+
+    None for one cluster, or more than a half-sample has latents.
+    """
+    if n_clusters < 2 or any(len(latents) < n_clusters for latents, _ in drawn.parts):
+        return None
+    n_init, found = min(n_init, MAX_N_INIT), []
+    for latents, trees in drawn.parts:
+        mixture = _fit(latents, trees, n_clusters, n_init, seed, shrinkage)
+        found.append(mixture.posterior(drawn.labelled).argmax(1))
+    return np.stack(found)
+
+
+def stability(labels: np.ndarray) -> tuple[float, float]:
+    """Mean adjusted Rand index of all pairs of `labellings` (H, m), and standard deviation."""
+    scores = [adjusted_rand_score(one, other) for one, other in combinations(labels, 2)]
+    return float(np.mean(scores)), float(np.std(scores))
+
+
+def temperature(mixture: Mixture, latents: np.ndarray, labels: np.ndarray) -> float:
+    """Temperature at which the posterior of latents (m, D) predicts `labellings` (H, m) best."""
+    log_densities = mixture.log_densities(latents)
+    own = log_densities.argmax(1)
+    k, votes = len(mixture.weights), []
+    for each in labels:
+        both = np.bincount(each * k + own, minlength=k**2).reshape(k, k)
+        votes.append(both.argmax(1)[each])  # the label that most latents of the same label have
+    votes = np.stack(votes, axis=1)
+
+    def loss(log_temperature: float) -> float:
+        tempered = log_densities / np.exp(log_temperature)
+        chosen = np.take_along_axis(tempered, votes, axis=1)
+        probability = np.exp(chosen - logsumexp(tempered, axis=1, keepdims=True))
+        return -float(np.log(probability + MIN_PROBABILITY).mean())
+
+    bounds = (0.0, float(np.log(MAX_TEMPERATURE)))
+    best = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-3})
+    return float(np.exp(min((*bounds, best.x), key=loss)))
+
+
+# ---- fits for every K ---------------------------------------------------------------------------
 
 
 def fit_mixtures(
@@ -90,13 +191,9 @@ def fit_number(inputs: tuple[Path, str, GmmSettings, int, int], path: Path) -> d
     """
     *basis, settings, seed, k = inputs
     latents, trees, halves = _read(*basis, settings, seed)
-    shrinkage, agreement, mixture = settings.covariance_shrinkage, NAN, None
-    if trees is not None:
-        mixture = fit_from_trees(latents, trees, k, seed, shrinkage)
-    if mixture is None:
-        labels = fit_kmeans(latents, k, settings.n_init, seed).labels_
-        mixture = fit_mixture(latents, labels, k, shrinkage)
-    elif k > 1:
+    shrinkage, agreement = settings.covariance_shrinkage, NAN
+    mixture = _fit(latents, trees, k, settings.n_init, seed, shrinkage)
+    if trees is not None and 1 < k <= len(trees.index):
         agreement = trees.agreement(mixture.posterior(latents[trees.index]).argmax(1), k)
     scores, votes = (NAN, NAN), None
     if halves is not None:
@@ -113,7 +210,7 @@ def fit_number(inputs: tuple[Path, str, GmmSettings, int, int], path: Path) -> d
     bic, n = mixture.bic(latents, shrinkage), len(latents)
     aic = bic - mixture.n_parameters(n, shrinkage) * (np.log(n) - 2)
     criteria = Criteria(k, bic, aic, silhouette, inertia, *gap, *scores, agreement)
-    write_npz(path, criteria=np.array(astuple(criteria)[1:]), **mixture.arrays())
+    write_npz(path, criteria=np.array(criteria[1:]), **mixture.arrays())
     line = f"K = {k}: bic {bic:.6g}, silhouette {silhouette:.3f}, gap {gap[0]:.3f}"
     for name, value in {"stability": scores[0], "agreement of views": agreement}.items():
         line += f", {name} {value:.3f}" if np.isfinite(value) else ""

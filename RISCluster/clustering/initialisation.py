@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+import pandas
 from joblib import Parallel, cpu_count, delayed
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.sparse import csr_matrix, hstack
@@ -150,21 +151,18 @@ def neighbour_agreement(labels: np.ndarray, neighbours: np.ndarray) -> float:
 
 def fit_from_trees(
     latents: np.ndarray, trees: Trees, n_clusters: int, seed: int, shrinkage: float
-) -> Mixture | None:
+) -> Mixture:
     """Mixture of latents (N, D), float64, initialised by the consensus of views or joined patches.
 
     Ward's criterion divides large clusters before it separates small ones. Patches joined across
     open borders do not, but follow chains of noise where clusters touch. They are used if the
     logarithm of the factor by which they separate fewer neighbours is more than the log-likelihood
-    per latent that they lose, and if no cluster is lost. None for more clusters than the trees have
-    latents.
+    per latent that they lose, and if no cluster is lost.
     """
-    if len(trees.index) < n_clusters:
-        return None
     known, mixtures, separated, likelihoods = latents[trees.index], [], [], []
     for clusters in (consensus(trees, n_clusters, seed), join_patches(trees, n_clusters)):
         labels = np.full(len(latents), -1)
-        labels[trees.index] = in_order(clusters)
+        labels[trees.index] = pandas.factorize(clusters)[0]  # rounding does not change numbers
         mixtures.append(fit_mixture(latents, labels, n_clusters, shrinkage, EM_STEPS))
         found = mixtures[-1].posterior(known).argmax(1)
         separated.append(1 - neighbour_agreement(found, trees.neighbours))
@@ -186,12 +184,6 @@ def consensus(trees: Trees, n_clusters: int, seed: int) -> np.ndarray:
     left, _, _ = randomized_svd(hstack(members).tocsr(), n_clusters, random_state=seed)
     left /= np.maximum(np.linalg.norm(left, axis=1, keepdims=True), 1e-12)
     return fit_kmeans(left, n_clusters, CONSENSUS_N_INIT, seed).labels_
-
-
-def in_order(labels: np.ndarray) -> np.ndarray:
-    """Number clusters (N,) by their first members, so that rounding does not change numbers."""
-    _, first, place = np.unique(labels, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[place]
 
 
 def join_patches(trees: Trees, n_clusters: int) -> np.ndarray:

@@ -26,7 +26,7 @@ class Mixture:
     weights: np.ndarray  # (K,)
     means: np.ndarray  # (K, D); in units of the latents
     covariances: np.ndarray  # (K, D, D)
-    # divides log densities in the posterior; see `clustering.stability`. Changes no label
+    # divides log densities in the posterior; see `clustering.fit`. Changes no label
     temperature: float = 1.0
 
     @classmethod

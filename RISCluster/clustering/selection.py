@@ -3,8 +3,8 @@
 Letters: N latents, D features, K clusters.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas
@@ -28,8 +28,7 @@ TITLES = {
 STABILITY_TOLERANCE = 0.02  # of the adjusted Rand index, within which K are equally stable
 
 
-@dataclass(frozen=True)
-class Criteria:
+class Criteria(NamedTuple):
     """A row of selection.csv."""
 
     n_clusters: int
@@ -39,7 +38,7 @@ class Criteria:
     inertia: float  # of k-means
     gap: float  # see `gap_statistic`
     gap_std: float
-    stability: float  # see `clustering.stability`; NaN where not computed
+    stability: float  # see `clustering.fit`; NaN where not computed
     stability_std: float
     agreement: float  # see `Trees.agreement`; NaN where not computed
 
@@ -69,29 +68,22 @@ def gap_statistic(
     return gap, float(np.std(logs) * np.sqrt(1 + 1 / N_GAP_REFERENCES))
 
 
-def knee(rows: list[Criteria]) -> int | None:
-    """K at the knee of the inertia of k-means (Satopaa et al. 2011, without smoothing).
-
-    Where the scaled curve is furthest below the chord between its ends; None where it is nowhere.
-    """
-    k, inertia = np.array([(row.n_clusters, row.inertia) for row in rows]).T
-    if len(rows) < 3 or inertia[0] <= inertia[-1]:
-        return None
-    below = 1 - (k - k[0]) / (k[-1] - k[0]) - (inertia - inertia[-1]) / (inertia[0] - inertia[-1])
-    best = int(below.argmax())
-    return rows[best].n_clusters if below[best] > 1e-9 else None
-
-
 def choose(rows: list[Criteria], criterion: str) -> int | None:
     """Number of clusters that a criterion selects, of rows ascending in K.
 
-    Lowest BIC or AIC; highest silhouette or agreement; smallest K whose gap is within one standard
-    error of the next one's (Tibshirani et al. 2001); largest K that is as stable as the most stable
-    one within `STABILITY_TOLERANCE`, since merged clusters can be as repeatable as separate ones.
-    None where there is no value, or where the gap increases to the end.
+    Lowest BIC or AIC; highest silhouette or agreement; knee of the inertia, where the scaled curve
+    is furthest below the chord between its ends (Satopaa et al. 2011, without smoothing); smallest
+    K whose gap is within one standard error of the next one's (Tibshirani et al. 2001); largest K
+    that is as stable as the most stable one within `STABILITY_TOLERANCE`, since merged clusters can
+    be as repeatable as separate ones. None where there is no value or knee, or where the gap
+    increases to the end.
     """
     if criterion == "inertia":
-        return knee(rows)
+        k, y = np.array([(row.n_clusters, row.inertia) for row in rows]).T
+        if len(rows) < 3 or y[0] <= y[-1]:
+            return None
+        below = 1 - (k - k[0]) / (k[-1] - k[0]) - (y - y[-1]) / (y[0] - y[-1])
+        return rows[below.argmax()].n_clusters if below.max() > 1e-9 else None
     if criterion == "gap":
         pairs = zip(rows, rows[1:], strict=False)
         within = (a.n_clusters for a, b in pairs if a.gap >= b.gap - b.gap_std)

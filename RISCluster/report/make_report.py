@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from .. import __version__
-from ..clustering import selection, stability
+from ..clustering import fit, selection
 from ..errors import RunError, SettingsError
 from ..evaluation import comparison, performance
 from ..evaluation.samples import MAPS, require_package
@@ -185,7 +185,7 @@ def environment() -> Environment:
         "counted": count, "time": lambda time: str(time)[:19].replace("T", " "),  # UTC
     }  # fmt: skip
     made.globals |= {
-        "comparison": comparison, "selection": selection, "stability": stability,
+        "comparison": comparison, "fit": fit, "selection": selection,
         "performance": performance, "MAPS": MAPS, "METHODS": METHODS, "PANELS": PANELS,
     }  # fmt: skip
     return made

@@ -10,8 +10,8 @@ import pandas
 import torch
 
 from ..clustering import initialisation
+from ..clustering.fit import labellings, resamples, temperature
 from ..clustering.mixture import Mixture, fit_mixture
-from ..clustering.stability import labellings, resamples, temperature
 from ..data.loading import SampleSet
 from ..data.sets import Split, subsample
 from ..evaluation.performance import calinski_harabasz, deviations, measure

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import torch
 
 from ..data.layouts import SpectrogramFile, size_text
@@ -21,7 +22,7 @@ from ..data.synthetic import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
 from ..errors import SettingsError, TrainingError
 from ..evaluation.metrics import agreement, clustering_summary, event_metrics, sampled_silhouettes
-from ..io import locked, read_json, sha256, write_csv, write_json
+from ..io import locked, read_json, sha256, write_json, write_text
 from ..models.autoencoder import Encoder
 from ..run_folder import StageFolder
 from ..runs.labels import Labelling
@@ -165,7 +166,8 @@ class Session:
             chosen = best(scores, key=scores.get)
             log.info(f"best of {len(scores)} by {criterion}: {chosen}")
             shutil.copytree(runs[chosen].path, self.path, dirs_exist_ok=True)
-            write_csv(self.path / "sweep.csv", ("combination", criterion), scores.items())
+            table = pandas.Series(scores, name=criterion).rename_axis("combination")
+            write_text(self.path / "sweep.csv", table.to_csv(lineterminator="\n"))
             self.settings = runs[chosen].settings
             self.finish([*results, "sweep.csv"], metrics[chosen] | {"sweep_best": chosen})
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas
 import torch
 
 from ..data.loading import SampleSet
 from ..distributed import Ranks
 from ..errors import Stopped, TrainingError
-from ..io import load_checkpoint, save_checkpoint, write_csv
+from ..io import load_checkpoint, save_checkpoint, write_text
 from ..runtime import Progress, StopRequest, count, log
 
 STATE = "last.pt"
@@ -190,7 +191,8 @@ class Training:
         if not self.context.ranks.is_first:
             return
         rows = [[f"{value:.8g}" for value in row] for row in self.result.history]
-        write_csv(self.context.folder / HISTORY, self.columns, rows)
+        table = pandas.DataFrame(rows, columns=self.columns, dtype=object)
+        write_text(self.context.folder / HISTORY, table.to_csv(index=False, lineterminator="\n"))
         state = {name: getattr(self, name) for name in SAVED} | {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),

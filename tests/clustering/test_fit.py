@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from RISCluster.clustering import fit as fits
+from RISCluster.clustering import initialisation
 from RISCluster.clustering.fit import fit_mixtures, remove_fits
 from RISCluster.errors import Stopped
 from RISCluster.runtime import StopRequest, start_log
@@ -53,7 +54,7 @@ def test_stopped_before_and_between_mixtures(tmp_path, monkeypatch):
     stop.signal_number = signal.SIGTERM
     with pytest.raises(Stopped, match="^GMM stage: the trees of clusters are saved in"):
         fitted(tmp_path, stop=stop)
-    monkeypatch.setattr(fits, "grow_trees", None)  # not called again
+    monkeypatch.setattr(initialisation, "tsne", None)  # no map is made again
     with pytest.raises(Stopped, match=r"^Fitting mixtures: stopped; .*fits\.parts"):
         fitted(tmp_path)
     mixtures, _, _ = fitted(tmp_path)

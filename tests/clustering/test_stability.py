@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from RISCluster.clustering.fit import labellings, resamples, stability, temperature
 from RISCluster.clustering.mixture import Mixture, fit_mixture
-from RISCluster.clustering.stability import labellings, resamples, stability, temperature
 from tests.clustering.test_mixture import three_clouds
 
 

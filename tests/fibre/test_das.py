@@ -33,7 +33,7 @@ def patch_file(path, samples, start, other=False):
 
 
 @needs_dascore
-def test_both_readers_agree(tmp_path):
+def test_both_readers_agree_and_pickles_are_not_read(tmp_path):
     samples = noise(300, 6)
     path = patch_file(tmp_path / "a.h5", samples, START)
     own, other = read_record(path, AUTO), read_dascore_header(path, AUTO)
@@ -41,6 +41,9 @@ def test_both_readers_agree(tmp_path):
         assert getattr(own, name) == getattr(other, name), name
     np.testing.assert_allclose(own.distance, other.distance)
     np.testing.assert_array_equal(read_with_dascore(path, other.dataset, 0), samples)
+    pytest.importorskip("dascore").get_example_patch().io.write(tmp_path / "a.pkl", "PICKLE")
+    with pytest.raises(DataError, match="DASCore can't read it"):
+        read_dascore_header(tmp_path / "a.pkl", AUTO)
 
 
 @needs_dascore
@@ -55,15 +58,6 @@ def test_files_that_our_own_reader_refuses_are_one_series(tmp_path):
     np.testing.assert_array_equal(values[:50], samples[250:300, 1:4])
     assert np.isnan(values[50:150]).all()
     np.testing.assert_array_equal(values[150:], samples[300:350, 1:4])
-
-
-@needs_dascore
-def test_pickles_are_not_read(tmp_path):
-    dascore = pytest.importorskip("dascore")
-    path = tmp_path / "a.pkl"
-    dascore.get_example_patch().io.write(path, "PICKLE")
-    with pytest.raises(DataError, match="DASCore can't read it"):
-        read_dascore_header(path, AUTO)
 
 
 def test_without_dascore_the_extra_is_named(tmp_path, monkeypatch):

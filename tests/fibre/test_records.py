@@ -82,8 +82,9 @@ def test_the_nearest_value_is_taken(tmp_path, arrays):
     """An interval of the samples, not a rate of the file; and a start beside it, as of Terra15."""
     attributes = {"g/data": {"dT": 0.001, "dx": 2.0, "dims": "time,channel"}}
     attributes["/"] = {"fs": 5000.0, "file_start_gps_time": 1.6e9, "sensing_range_start": 30.5}
+    attributes["g"] = {"unit": b"\xb5m/m/s"}  # Latin-1
     found = header_of(tmp_path, AUTO, noise(800, 20), attributes, arrays)
-    assert (found.sampling_rate, found.start) == (1000.0, START * SECOND)
+    assert (found.sampling_rate, found.start, found.unit) == (1000, START * SECOND, "µm/m/s")
     np.testing.assert_array_equal(found.distance, 30.5 + 2 * np.arange(20))
 
 
@@ -107,11 +108,6 @@ def test_positions_in_metres(tmp_path, attributes, arrays, distance):
     assert found is None if distance is None else np.allclose(found, distance)
     settings = records_settings("channel_spacing=7").records
     assert header_of(tmp_path, settings, fs=1.0, dx=3.0).distance[1] == 7
-
-
-@pytest.mark.parametrize(("unit", "text"), [(["m", "s"], ""), (b"\xb5m/m/s", "µm/m/s")])
-def test_units_of_samples(tmp_path, unit, text):
-    assert header_of(tmp_path, fs=100.0, unit=unit).unit == text
 
 
 @pytest.mark.parametrize(
@@ -155,13 +151,24 @@ def test_order_by_names_or_by_lengths(tmp_path, attributes, arrays):
 # ---- time stamps --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("unit", [1, 10**6, 10**9])
-def test_stamps_give_rate_and_start(tmp_path, unit):
-    times = (START * SECOND + np.arange(300, dtype=np.int64) * 4_000_000) // unit
-    times = START + np.arange(300) * 0.004 if unit == SECOND else times
-    found = stamped(tmp_path, times, fs="")
-    assert (found.sampling_rate, found.start) == (250.0, START * SECOND)
-    assert found.segments == [(0, 0, 300)]
+NANOSECONDS = START * SECOND + np.arange(300, dtype=np.int64) * 4_000_000
+
+
+@pytest.mark.parametrize(
+    ("times", "unit", "fs", "rate", "start"),
+    [
+        (NANOSECONDS, "", "", 250.0, START),
+        (NANOSECONDS // 10**6, "", "", 250.0, START),
+        (NANOSECONDS / SECOND, "s", "", 250.0, START),
+        (START + np.round(np.arange(3000) / 300, 3), "", "", 300, START),  # milliseconds
+        (seconds(300, 100.1), "", 100.0, 100.0, START),  # of the attribute
+        (np.arange(300) * 0.01, "s", 100.0, 100.0, None),  # from an unknown time
+    ],
+)
+def test_stamps_give_rate_and_start(tmp_path, times, unit, fs, rate, start):
+    found = stamped(tmp_path, times, units={"units": unit}, fs=fs)
+    assert (found.sampling_rate, found.start) == (rate, start and start * SECOND)
+    assert found.segments == [(0, 0, len(times))]
 
 
 def test_a_jump_of_stamps_is_a_gap_and_jitter_is_not(tmp_path):
@@ -173,8 +180,6 @@ def test_a_jump_of_stamps_is_a_gap_and_jitter_is_not(tmp_path):
     assert found.segments == [(0, 0, 100), (11 * SECOND, 100, 150), (12_550_000_000, 250, 50)]
     found = stamped(tmp_path, times + np.random.default_rng(0).integers(-1500, 1500, 300))
     assert [first for _, first, _ in found.segments] == [0, 100, 250]
-    found = stamped(tmp_path, START + np.round(np.arange(3000) / 300, 3), fs="")  # milliseconds
-    assert (found.sampling_rate, len(found.segments)) == (300, 1)
 
 
 def changed(at, value):
@@ -205,12 +210,6 @@ def test_stamps_that_can_not_be_used_are_refused(tmp_path, times, units, line):
     found = stamped(tmp_path, times, settings, units, starttime=float(START))
     assert (found.sampling_rate, found.start) == (50.0, START * SECOND)
     assert found.segments == [(0, 0, len(times))]
-
-
-def test_stamps_without_a_known_time_and_a_rate_near_to_that_of_others(tmp_path):
-    found = stamped(tmp_path, np.arange(300) * 0.01, units={"units": "s"})
-    assert (found.sampling_rate, found.start) == (100.0, None)
-    assert stamped(tmp_path, seconds(300, 100.1)).sampling_rate == 100  # of the attribute
 
 
 def test_tie_points_of_xdas(tmp_path):

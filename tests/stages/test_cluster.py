@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from RISCluster.clustering import fit as fits
+from RISCluster.clustering import initialisation
 from RISCluster.clustering.selection import choose, read_rows
 from RISCluster.errors import DataError
 from RISCluster.runs.labels import read_labels
@@ -62,7 +63,7 @@ def test_resumes_after_the_last_k(finished, monkeypatch):
     monkeypatch.setattr(fits, "fit_number", dying)
     with pytest.raises(DataError):
         run_gmm(settings)
-    monkeypatch.setattr(fits, "grow_trees", None)  # not called: they exist
+    monkeypatch.setattr(initialisation, "tsne", None)  # the trees exist
     run_gmm(settings)
     assert fitted == [4, 3, 2, 2]
     folder = settings.run_folder / "GMM"
