@@ -160,7 +160,7 @@ class SpectrogramFile(contextlib.AbstractContextManager):
         roles, label = storage.roles_of(array), f"{path}: {dataset}"
         if set(roles) - {"", *wanted} or len(roles) != len(wanted):
             raise DataError(
-                f"{label} has the dimensions ({', '.join(storage.dimension_names(array))}); "
+                f"{label}: has the dimensions ({', '.join(storage.dimension_names(array))}); "
                 f"allowed: ({', '.join(wanted)}); set data.layout or data.dataset"
             )
         unnamed = iter([role for role in wanted if role not in roles])
@@ -170,8 +170,8 @@ class SpectrogramFile(contextlib.AbstractContextManager):
             column = find_coordinate(store, array, role, names[role])
             if column is not None and column.values.shape != (array.shape[roles.index(role)],):
                 raise DataError(
-                    f"{label} of shape {tuple(array.shape)} has the coordinate {column.name} of "
-                    f"shape {column.values.shape}; it needs one value a step of its axis in "
+                    f"{label}: has shape {tuple(array.shape)}, and the coordinate {column.name} "
+                    f"{column.values.shape}; allowed: one value a step of its axis in "
                     f"({', '.join(roles)}): if the order is another, name the dimensions"
                 )
             self._axes |= {} if column is None else {role: column}

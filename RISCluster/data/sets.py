@@ -275,8 +275,8 @@ def draw_split(n_samples: int, train_samples: int, validation_fraction: float, s
     n_drawn = min(train_samples or n_samples, n_samples)
     if n_drawn < 2:
         raise DataError(
-            f"[data] train_samples = {train_samples}: of {n_samples} samples; two at least are "
-            "needed, for training and validation"
+            f"[data] train_samples = {train_samples}: of {n_samples} samples; allowed: two at "
+            "least, for training and validation"
         )
     rng = np.random.default_rng(seed)
     is_all = n_drawn == n_samples  # of a large file, without a list of all its samples
