@@ -98,12 +98,10 @@ def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], place: 
 
 
 def load_initial_weights(model: AEC, path: str | Path) -> None:
-    """Give an autoencoder the weights of a model.pt or of a reference state file.
-
-    Of a data-parallel run, names begin with ``module.``. Errors as in `load_weights`.
-    """
+    """Give an autoencoder the weights of a model.pt or of a reference state file."""
     content = read_torch(Path(path))
     state = content.get("state", content) if isinstance(content, dict) else {}
+    # Names of a data-parallel run begin with ``module.``
     state = {k.removeprefix("module."): v for k, v in state.items() if torch.is_tensor(v)}
     state = {k: v for k, v in state.items() if not k.startswith(("clustering.", FIXED))}
     state |= {name: v for name, v in model.state_dict().items() if name.startswith(FIXED)}

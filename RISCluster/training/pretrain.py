@@ -17,12 +17,11 @@ COLUMNS = ("epoch", "train_mse", "validation_mse", "learning_rate", "seconds", "
 # on small sets, networks stay on that plateau for tens of epochs and then learn.
 PLATEAU = 0.02
 MAX_PLATEAU = 10  # times the patience, after which training ends on the plateau too
-# What ``auto`` stands for. One-cycle has batches of 16 to 64 samples, on a GPU up to 1,024, and 100
-# steps per epoch where it can; its learning rate is that of 64 samples.
+# What ``auto`` stands for. One-cycle has the largest batches that leave `MIN_STEPS` in an epoch.
 BATCH_SIZES = {"cpu": (16, 64), "cuda": (16, 1024)}
 BATCH_SIZE = 64  # of the other schedules
 MIN_STEPS = 100  # of an epoch
-LR = {"onecycle": 0.004, "plateau": 0.001, "constant": 0.001}
+LR = {"onecycle": 0.004, "plateau": 0.001, "constant": 0.001}  # of `BATCH_SIZE` samples
 ONE_CYCLE_EPOCHS = 20, 30  # more for small sets, up to `ONE_CYCLE_STEPS` in all
 ONE_CYCLE_STEPS = 2000
 MAX_EPOCHS = 500  # of the other schedules
