@@ -35,7 +35,6 @@ from .results import METHODS, STATION_ROWS, Results
 COLUMNS = 8  # of the gallery
 CHOSEN_COLUMNS = 6
 RECONSTRUCTED = 6
-STATION_PANELS = 8
 
 
 # ---- files --------------------------------------------------------------------------------------
@@ -140,11 +139,6 @@ def reconstructions(results: Results) -> Figure:
     return samples.reconstructions(file, inputs.numpy(), z.numpy(), outputs.numpy(), titles)
 
 
-def _selection(results: Results) -> Figure:
-    choice = results.choice
-    return scores.selection_curves(choice["rows"], choice["k"], choice["criterion"])
-
-
 # ---- of the final clusters ----------------------------------------------------------------------
 
 
@@ -233,10 +227,6 @@ def _silhouettes(results: Results) -> Figure:
     return latent.silhouette_profiles(results.performances, titles)
 
 
-def _tree(results: Results) -> Figure:
-    return latent.centroid_tree(results.centroid_distances, [*map(plain, results.titles)])
-
-
 # ---- where and when -----------------------------------------------------------------------------
 
 
@@ -296,15 +286,13 @@ def _confusion(results: Results) -> Figure:
     return scores.known_classes(counts, order, titles, classes, title)
 
 
-def _reliability(results: Results) -> Figure:
-    return scores.reliability_curve([(stage.name, bins) for stage, _, bins in results.scores])
-
-
 # Functions that draw, by file name; of the final stage, "final" stands for its name.
 FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "AEC_loss": partial(_history, name="AEC"),
     "AEC_reconstructions": reconstructions,
-    "GMM_selection": _selection,
+    "GMM_selection": lambda x: scores.selection_curves(
+        x.choice["rows"], x.choice["k"], x.choice["criterion"]
+    ),
     "DEC_history": partial(_history, name="DEC"),
     "final_gallery": gallery,
     "final_embedding": _embedding,
@@ -315,9 +303,9 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "report_station_map": _station_map,
     "report_occurrence": _occurrence,
     "report_profiles": _profiles,
-    "report_tree": _tree,
+    "report_tree": lambda x: latent.centroid_tree(x.centroid_distances, [*map(plain, x.titles)]),
     "report_confusion": _confusion,
-    "report_reliability": _reliability,
+    "report_reliability": lambda x: scores.reliability_curve([(a.name, b) for a, _, b in x.scores]),
     "report_means": _means,
     "report_silhouettes": _silhouettes,
 }

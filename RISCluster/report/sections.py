@@ -167,8 +167,8 @@ def time(results: Results) -> Context:
     counts.insert(0, "all", results.stage.sizes)
     counts.insert(0, "cluster", results.titles)
     rows, clusters = counts.astype(object).to_numpy().tolist(), list(counts.index)
-    seasons = {"header": [*counts], "rows": rows, "clusters": clusters, "shades": 2}
-    return found | {"seasons": seasons}
+    found["seasons"] = {"header": [*counts], "rows": rows, "clusters": clusters, "shades": 2}
+    return found
 
 
 # ---- run ----------------------------------------------------------------------------------------

@@ -37,8 +37,7 @@ MAX_TRACES = 2 * 10**9  # bytes of waveforms that are stored by `build.traces` =
 READ_BYTES = 2**27  # of traces that are read at once from files with many
 HORIZONTAL = {"1": "N", "2": "E"}  # components that are not oriented to the north and east
 REMARKS = {  # on windows that are counted
-    "overlapping": "overlap the one before on the same trace: set build.length shorter, or leave "
-    "out onsets with build.dead_time or catalogue --duplicates",
+    "overlapping": "overlap the one before on the same trace: set build.length shorter",
     "late": "begin after their onset: set build.length, or build.before of a catalogue, longer",
 }
 
@@ -100,9 +99,7 @@ def build(
     return counts
 
 
-def examples(
-    words: Sequence[str], settings: Settings, stations: Any = None
-) -> tuple[list[tuple], str]:
+def examples(words: Sequence[str], settings: Settings, stations: Any) -> tuple[list[tuple], str]:
     """Some station-days, with the processed wave that has most windows, and the unit."""
     settings = replace(settings.build, save_waveforms=None)
     groups, grid = plan(find_files(words), settings, 1, stations)
@@ -202,8 +199,7 @@ def plan(
         raise DataError(
             f"build.components = {components}, build.catalogue = {settings.catalogue}: none of "
             f"{count(len(every), 'station-day')}, as {every[0]}, has all components and an onset; "
-            "give other components (last letters of channels, as ZNE, or station codes with "
-            "commas), another catalogue, or other files"
+            "give others, or other files"
         )
     every = [part for day in days for part in (day, *day.others)]
     n_traces = count(len({day.trace_id for day in every}), "trace")
@@ -280,11 +276,6 @@ def _output_rate(days: Sequence[StationDay], settings: BuildSettings) -> float:
 def write(target: Path, pieces: Sequence[tuple], grid: Grid, attributes: dict[str, Any]) -> None:
     """Write a data set and its catalogue, each complete or not at all."""
     n, first, size = sum(piece[-1] for piece in pieces), 0, grid.record.itemsize
-    blocks = [
-        (trace_id, path, at, min(grid.block, begin + n_records - at))
-        for trace_id, _, path, begin, n_records in pieces
-        for at in range(begin, begin + n_records, grid.block)
-    ]
     with contextlib.ExitStack() as stack:
         table_path = stack.enter_context(new_file(target.with_suffix(".csv")))
         require_room(target, n * size)
@@ -294,17 +285,20 @@ def write(target: Path, pieces: Sequence[tuple], grid: Grid, attributes: dict[st
         for name, unit in {"frequency": "Hz", "time": "s"}.items():
             file[name] = getattr(grid, name)
             file[name].attrs["units"] = unit
-        for trace_id, path, at, n_rows in blocks:
-            block = np.fromfile(path, grid.record, n_rows, offset=at * size)
-            table, columns = _columns(block, trace_id, first, grid)
-            table.to_csv(table_path, mode="a", header=not first, index=False, lineterminator="\n")
-            if grid.settings.traces == "auto" and n * columns["trace"][0].nbytes > MAX_TRACES:
-                del columns["trace"]
-            for name, values in columns.items():
-                if not first:
-                    _create(file, name, values, n, grid)
-                file[name][first : first + n_rows] = values
-            first += n_rows
+        for trace_id, _, path, begin, n_records in pieces:
+            for at in range(begin, begin + n_records, grid.block):
+                n_rows = min(grid.block, begin + n_records - at)
+                block = np.fromfile(path, grid.record, n_rows, offset=at * size)
+                table, columns = _columns(block, trace_id, first, grid)
+                options = {"mode": "a", "header": not first, "index": False}
+                table.to_csv(table_path, lineterminator="\n", **options)
+                if grid.settings.traces == "auto" and n * columns["trace"][0].nbytes > MAX_TRACES:
+                    del columns["trace"]
+                for name, values in columns.items():
+                    if not first:
+                        _create(file, name, values, n, grid)
+                    file[name][first : first + n_rows] = values
+                first += n_rows
 
 
 def _columns(

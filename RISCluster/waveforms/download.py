@@ -4,12 +4,11 @@ Each file of waveforms is one request, so that complete files stay however a dow
 begin at multiples of their length since 1970.
 """
 
+import configparser
 import contextlib
 import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from configparser import ConfigParser
-from configparser import Error as ParsingError
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,10 @@ from ..runtime import Progress, count, log
 from .onsets import KM_PER_DEGREE
 from .read import import_obspy
 
-with warnings.catch_warnings():  # of obspy about Python and other packages
-    warnings.simplefilter("ignore")
-    obspy = import_obspy()
-    from obspy.clients.fdsn import Client
-    from obspy.clients.fdsn import header as fdsn
-    from obspy.geodetics import locations2degrees
-    from obspy.io.mseed.util import get_record_information
+obspy, fdsn = import_obspy(), import_obspy("obspy.clients.fdsn.header")
+Client = import_obspy("obspy.clients.fdsn").Client
+get_record_information = import_obspy("obspy.io.mseed.util").get_record_information
+locations2degrees = import_obspy("obspy.geodetics").locations2degrees
 
 THREADS = 3  # requests at a time, as data centres ask for
 ERRORS = (fdsn.FDSNException, HTTPException, OSError, SyntaxError, TypeError)  # also of parsers
@@ -141,11 +137,11 @@ def connect(provider: str, login: Mapping[str, str]) -> Client:
 
 def read_credentials(path: Path) -> dict[str, dict[str, str]]:
     """Keys of `LOGINS` by provider, from a file with a section for each; in no message."""
-    parser = ConfigParser(interpolation=None)
+    parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read_string(path.expanduser().read_text(encoding="utf-8"))
         found = {name: dict(parser[name]) for name in parser.sections()}
-    except (OSError, UnicodeDecodeError, ParsingError):
+    except (OSError, UnicodeDecodeError, configparser.Error):
         found = {"": {}}
     if not all(frozenset(keys) in LOGINS for keys in found.values()):
         raise SettingsError(
@@ -167,9 +163,7 @@ def _far_apart(channels: list[dict[str, Any]], min_distance: float) -> list[dict
     return [channel for channel in channels if channel["station"] in chosen]
 
 
-def _files(
-    channel: dict[str, Any], folder: Path, query: Mapping[str, Any], chunk: float
-) -> Iterator[tuple]:
+def _files(channel: dict, folder: Path, query: Mapping[str, Any], chunk: float) -> Iterator[tuple]:
     """Start, names, path and request of the intervals in the epoch of a channel."""
     start, codes = query["starttime"], channel["codes"]
     while start < query["endtime"]:

@@ -38,7 +38,6 @@ STATION_FILE = re.compile(  # StationXML, dataless SEED or RESP
     r"(resp|dataless)\..*|.*\.((sta|station)?xml|dataless|dless|seed|resp)"
     r"(\.(gz|bz2|zip|tar|tgz|tbz2))?", re.IGNORECASE
 )  # fmt: skip
-ALWAYS = 2**63  # ns, later than all times
 
 
 @dataclass(frozen=True)
@@ -124,10 +123,9 @@ def _runs(there: np.ndarray) -> np.ndarray:
 
 
 def _constant_runs(data: np.ndarray, shortest: float) -> np.ndarray:
-    """Runs of one value with which gaps have been filled, as `_runs`.
+    """Runs with which gaps have been filled: of `shortest` and 32 samples of one value.
 
-    A run has `shortest` and 32 samples, a step to it is more than twice the smallest of the data,
-    and most of the other samples change: else the instrument is quiet, or holds values.
+    A step to one is more than twice the smallest of the data, and most of the other samples change.
     """
     same = data[1:] == data[:-1]
     runs = _runs(same) + [0, 1]
@@ -179,14 +177,12 @@ def _epochs(inventory: Any, trace_id: str) -> Iterator[tuple[int, int, Any]]:
                 codes = network.code, station.code, location, channel.code
                 if ".".join(codes) == trace_id and channel.response is not None:
                     above = network, station, channel
-                    start = max((x.start_date.ns for x in above if x.start_date), default=-ALWAYS)
-                    end = min((x.end_date.ns for x in above if x.end_date), default=ALWAYS)
+                    start = max((x.start_date.ns for x in above if x.start_date), default=-(2**63))
+                    end = min((x.end_date.ns for x in above if x.end_date), default=2**63)
                     yield start, end, channel.response
 
 
-def with_responses(
-    waves: Sequence[Wave], trace_id: str, settings: BuildSettings
-) -> Iterator[tuple[Wave, Any, str]]:
+def with_responses(waves: list[Wave], trace_id: str, settings: BuildSettings) -> Iterator[tuple]:
     """Parts of waves with a response each, that which begins last, or None; and a note."""
     if settings.inventory is None:
         yield from ((wave, None, "") for wave in waves)
@@ -200,10 +196,10 @@ def with_responses(
             part = replace(wave, start=wave.time(first), data=wave.data[first:stop])
             middle = part.time(len(part.data) / 2)
             valid = [item for item in known if item[0] <= middle < item[1]]
+            found = None, f"left out where {settings.inventory} has no response"
             if valid:
-                yield part, *usable(max(valid, key=lambda item: item[0])[2], settings)
-            else:
-                yield part, None, f"left out where {settings.inventory} has no response"
+                found = usable(max(valid, key=lambda item: item[0])[2], settings)
+            yield part, *found
 
 
 def usable(response: Any, settings: BuildSettings) -> tuple[Any, str]:

@@ -37,7 +37,7 @@ class Stretch(NamedTuple):
 
     @property
     def end(self) -> int:
-        """Time of the sample after the last, ns since 1970-01-01 UTC."""
+        """Time of the sample after the last, ns."""
         return self.start + duration(self.n_samples, self.sampling_rate)
 
 

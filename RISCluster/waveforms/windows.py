@@ -89,11 +89,10 @@ def make_grid(settings: BuildSettings, sampling_rate: float, with_events: bool =
     rows, n_columns = np.arange(first, last + 1), n // max(1, hop)
     if not (2 <= segment <= min(n, nfft) and hop >= 1 and min(len(rows), n_columns) >= 4):
         raise SettingsError(
-            f"[build] at {sampling_rate:g} Hz a window has {n} samples, a segment {segment}, {hop} "
-            f"from one segment to the next, and a spectrogram {len(rows)} frequencies x "
-            f"{n_columns} times; allowed: segments from 2 samples to the window and to nfft = "
-            f"{nfft}, a step of 1 or more, and 4 x 4 or more: change length, segment, overlap, "
-            "nfft or frequencies"
+            f"[build] at {sampling_rate:g} Hz a window has {n} samples, a segment {segment}, a "
+            f"step {hop}, and a spectrogram {len(rows)} x {n_columns}; allowed: segments of 2 "
+            f"samples to the window and to nfft = {nfft}, a step of 1 or more, and 4 x 4 or more: "
+            "change length, segment, overlap, nfft or frequencies"
         )
     before = (segment - hop) // 2
     after = max(0, (n_columns - 1) * hop - before + segment - n)
@@ -259,10 +258,8 @@ def make_part(days: Sequence[StationDay], path: Path, grid: Grid) -> dict[str, A
     return {"n_samples": n_samples, "counts": counts, "notes": notes}
 
 
-def _read(
-    days: Sequence[StationDay], settings: BuildSettings, notes: Notes
-) -> dict[StationDay, list[Wave]]:
-    """Data of days with the same files, and of the margins around them."""
+def _read(days: Sequence[StationDay], settings: BuildSettings, notes: Notes) -> dict:
+    """Waves of each of some station-days of the same files, with the margins around the day."""
     around, ids = margin(settings), commonprefix([day.trace_id for day in days])
     span = days[0].day - around, days[0].day + DAY + around
     found = {day: [] for day in days}

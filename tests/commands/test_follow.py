@@ -33,7 +33,7 @@ def folder(tmp_path):
 def follow(trained, folder):
     """Label what is there, or as by further words; the exit code."""
     words = "--follow", folder, "--run", trained[0], "-o", folder.parent / "c.csv", "--interval"
-    return lambda interval="0": main(["predict", *map(str, words), interval])
+    return lambda interval="0", *more: main(["predict", *map(str, words), interval, *more])
 
 
 def test_each_file_is_labelled_once(trained, folder, follow, capsys):
@@ -112,12 +112,12 @@ def test_it_waits_for_files_that_grow_and_stops_on_a_signal(folder, follow, caps
 
 def test_drift_calls_for_training_anew(folder, follow, capsys, monkeypatch):
     monkeypatch.setattr(module, "RECENT", 60)
-    assert follow() == 0
+    assert follow("0", "--drift", "0.25") == 0
     assert "train a new run" not in capsys.readouterr().out
     x = blobs(60, seed=3)[0]
     x[:20] = np.random.default_rng(0).random((20, 16, 20))
     write_samples(folder / "other.h5", x)
-    assert follow() == 0
+    assert follow("0", "--drift", "0.25") == 0
     assert "of the latest 60 samples are outliers, more than --drift" in capsys.readouterr().out
 
 

@@ -59,8 +59,7 @@ def test_unusable_samples_times_traces_classes_and_attributes(small_file, here, 
     assert text["traces"] == "4: XH.DR00..HHZ, XH.DR01..HHZ, XH.DR02..HHZ, XH.DR03..HHZ"
     assert (text["classes"], text["unusable"]) == ("3: 0 (32), 1 (32), 2 (32)", "none")
     x = np.full((40, 4, 5), 0.5, dtype=np.float32)
-    x[3, 0, 0], x[4, 0, 0], x[9, 0, 0], x[[6, 7]] = np.nan, np.inf, -np.inf, 0
-    x[[20, 30, 31], 2, 2] = -1
+    x[[3, 4, 9], 0, 0], x[[6, 7]], x[[20, 30, 31], 2, 2] = (np.nan, np.inf, -np.inf), 0, -1
     times = [b""] * 37 + [b"2016-01-02T00:00:00Z", b"", b"2016-01-01T00:00:00.5Z"]
     path = write_samples(here / "x.h5", x, starttime=times, labels=[0] * 30 + [1] * 10)
     with h5py.File(path, "r+") as file:

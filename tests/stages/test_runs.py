@@ -130,7 +130,7 @@ def test_run_on_unusual_numbers_ends_with_finite_results(tmp_path, make_settings
     [
         (np.zeros((9, 8, 8)), "all 9 samples are unusable"),
         (np.ones((9, 8, 8)), "nothing to cluster"),
-        (np.ones((1, 8, 8)), "two samples at least"),
+        (np.ones((1, 8, 8)), "two at least, for training"),
         (-np.ones((9, 8, 8)), "has negative values"),
         (blobs(2)[0], "only 1 usable samples were drawn to train and 1 to validate"),
         (blobs(N)[0].astype(float) * 1e300, "samples are unusable"),

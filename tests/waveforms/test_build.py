@@ -6,26 +6,13 @@ import pytest
 
 from RISCluster.data.layouts import DETECTION, open_spectrograms
 from RISCluster.data.measures import MEASURES, measure_spectrograms, measure_waveforms
+from RISCluster.data.times import DAY, SECOND
 from RISCluster.errors import DataError, SettingsError
 from RISCluster.waveforms import build as building
 from RISCluster.waveforms import read, windows
 from RISCluster.waveforms.process import Wave, process
-from tests.waveforms.waves import (
-    DAY,
-    MIDNIGHT,
-    NOON,
-    RATE,
-    SECOND,
-    contents,
-    equal,
-    eventful,
-    noise,
-    rows,
-    run,
-    settings,
-    with_events,
-    write,
-)
+from tests.waveforms import waves
+from tests.waveforms.waves import MIDNIGHT, NOON, RATE, contents, equal, eventful, rows, run, write
 
 ID, OTHER = "XX.AAA..HHZ", "XX.BBB..HHZ"
 MANY = ("build.method=slide", "build.step=0.5")
@@ -56,7 +43,7 @@ def similar(one, two):
 
 def by_hand(data, *starts):
     """Spectrograms of windows of a trace, step by step."""
-    grid = windows.make_grid(settings().build, RATE)
+    grid = windows.make_grid(waves.settings().build, RATE)
     wave = process(Wave(NOON, RATE, data.astype(float)), grid.settings)
     return windows.spectrograms(grid, wave.data, np.array(starts))
 
@@ -128,7 +115,7 @@ def test_windows_that_overlap_or_begin_late(tmp_path, logged):
     words = ["build.dead_time=0.2", "build.sta=0.1", "build.trigger=z", "build.on=3"]
     run(place, tmp_path / "a.h5", *words)
     assert logged("windows overlap the one before on the same trace: set build.length shorter")
-    data = with_events(eventful(events=(30, 32, 60, 90)), RATE, (32.5,), 90_000)
+    data = eventful(events=(30, 32, 60, 90)) + eventful(events=(32.5,), size=90_000)
     run(write(place, (ID, NOON, RATE, data)), tmp_path / "b.h5", "build.off=0.1")
     assert logged("1 of 3 windows begin after their onset")
 
@@ -172,7 +159,7 @@ def test_midnight_leaves_no_seam(tmp_path):
 def test_gaps_that_were_filled_make_no_events(tmp_path, logged):
     pieces = []
     for name, fill in (("CLEAN", None), ("ZERO", 0), ("WINS", -(2**31)), ("SAC", -12345)):
-        data = 5000 + noise(300, 100.0, seed=3)
+        data = 5000 + eventful(300, (), 100.0, seed=3)
         if fill is not None:
             data[10_000:13_000] = fill
         pieces.append((f"XX.{name}..HHZ", NOON, 100.0, data))
@@ -188,7 +175,7 @@ def test_a_file_with_many_traces_is_read_once_a_day(tmp_path, monkeypatch):
     spans, read_traces = [], read.read_traces
     monkeypatch.setattr(windows, "read_traces", lambda *x: spans.append(x[1]) or read_traces(*x))
     start = MIDNIGHT + DAY - 30 * SECOND
-    pieces = [(f"XX.S{k:02d}..HHZ", start, RATE, noise(60, RATE, seed=k)) for k in range(12)]
+    pieces = [(f"XX.S{k:02d}..HHZ", start, RATE, eventful(60, (), seed=k)) for k in range(12)]
     one, words = write(tmp_path / "all.mseed", *pieces), ("build.method=slide", "build.step=4")
     run(one, tmp_path / "one.h5", *words)
     assert len(spans) == 2  # days
@@ -200,7 +187,7 @@ def test_a_file_with_many_traces_is_read_once_a_day(tmp_path, monkeypatch):
 
 def test_data_that_can_not_be_used_leave_the_others(folder, tmp_path, logged, monkeypatch):
     write(folder / "dead.mseed", ("XX.DED..HHZ", NOON, RATE, np.full(5000, 7, np.int32)))
-    write(folder / "short.mseed", ("XX.SHO..HHZ", NOON, RATE, noise(6, RATE)))
+    write(folder / "short.mseed", ("XX.SHO..HHZ", NOON, RATE, eventful(6, ())))
     write(folder / "fails.mseed", ("XX.CCC..HHZ", NOON, RATE, eventful(seed=2)))
     content = bytearray((folder / "a.mseed").read_bytes())
     content[100:4000] = b"\xff" * 3900  # the headers stay
