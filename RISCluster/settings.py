@@ -104,6 +104,9 @@ class Numbers(tuple):
         return f"{self[0]}-{self[-1]}" if is_range else ", ".join(map(str, self))
 
 
+# Functions of a text, which raise a ValueError where it is not allowed.
+
+
 def _require(condition: bool) -> None:
     if not condition:
         raise ValueError
@@ -116,8 +119,8 @@ def _ends(text: str) -> tuple[int, int]:
 
 def _parts(text: str, mark: str, count: int, kind: Callable, ascend: bool = True) -> tuple:
     values = tuple(kind(part) for part in text.split(mark))
-    _require(len(values) == count)
-    _require(not ascend or all(low < high for low, high in pairwise(values)))
+    is_ascending = all(low < high for low, high in pairwise(values))
+    _require(len(values) == count and (is_ascending or not ascend))
     return values
 
 

@@ -129,9 +129,8 @@ def test_counts_are_written_and_shaded_by_row(drawn):
 
 
 def test_reliability(drawn):
-    bins = Reliability(
-        np.linspace(0, 1, 3), np.array([0, 4]), np.array([np.nan, 0.8]), np.array([np.nan, 0.5])
-    )
+    means = np.array([[np.nan, 0.8], [np.nan, 0.5]])
+    bins = Reliability(np.linspace(0, 1, 3), np.array([0, 4]), *means, 0.3, 0.3)
     axes = drawn(scores.reliability_curve([("GMM", bins), ("DEC", bins)])).axes[0]
     texts = [text.get_text() for text in axes.get_legend().get_texts()]
     assert "GMM: calibration error 0.300" in texts
