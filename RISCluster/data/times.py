@@ -93,7 +93,8 @@ def parse_times(values: Any) -> np.ndarray:
     """
     values = np.asarray(values)
     if values.dtype.kind in "iuf":
-        return decode_numbers(values, epoch_unit(values), 0)
+        size = np.searchsorted(_EPOCH_LIMITS, np.abs(values), side="right")
+        return decode_numbers(values, _EPOCH_UNITS[size], 0)
     if values.dtype.kind == "M":
         years = values.astype("M8[Y]").astype(np.int64) + 1970
         known = ~np.isnat(values) & (years > 1677) & (years < 2262)
@@ -109,11 +110,6 @@ def parse_times(values: Any) -> np.ndarray:
     if not is_date.all():
         times[~is_date] = parse_times(pandas.to_numeric(texts[~is_date], errors="coerce"))
     return times[codes]
-
-
-def epoch_unit(values: Any) -> Any:
-    """Nanoseconds of the unit in which a number (or each) since 1970 is, by its size."""
-    return _EPOCH_UNITS[np.searchsorted(_EPOCH_LIMITS, np.abs(values), side="right")]
 
 
 def nanoseconds_to_iso(times: np.ndarray) -> list[str]:
