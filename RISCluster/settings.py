@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatch
 from functools import partial
-from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -105,6 +104,7 @@ class Numbers(tuple):
 
 
 def _require(condition: bool) -> None:
+    """Raise a ValueError where a text is not allowed."""
     if not condition:
         raise ValueError
 
@@ -116,8 +116,8 @@ def _ends(text: str) -> tuple[int, int]:
 
 def _parts(text: str, mark: str, count: int, kind: Callable, ascend: bool = True) -> tuple:
     values = tuple(kind(part) for part in text.split(mark))
-    _require(len(values) == count)
-    _require(not ascend or all(low < high for low, high in pairwise(values)))
+    is_ascending = all(low < high for low, high in pairwise(values))
+    _require(len(values) == count and (is_ascending or not ascend))
     return values
 
 
@@ -227,7 +227,7 @@ class Key(NamedTuple):
 
 def shipped_config() -> str:
     """Text of the config.ini of the package."""
-    return resources.files(__package__).joinpath(CONFIG).read_text("utf-8")
+    return (Path(__file__).parent / CONFIG).read_text("utf-8")
 
 
 def _read_keys() -> dict[str, Key]:

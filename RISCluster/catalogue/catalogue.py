@@ -27,7 +27,6 @@ FREQUENCIES = {  # of pandas; weeks begin on Monday
     "minute": "min", "10 minutes": "10min", "hour": "h", "day": "D", "week": "W-MON", "month": "MS",
 }  # fmt: skip
 AUTO_BINS = 400  # at most, where the interval is chosen automatically
-FEW_HOURS = 30
 MAX_BINS = 1000  # of a figure
 GAP_MARKS = (-999.0, -9999.0, -99999.0, -999.9, 9999.0, 99999.0)  # in environmental series
 
@@ -140,9 +139,6 @@ def largest(counts: np.ndarray, most: int) -> np.ndarray:
     return np.sort(np.argsort(-totals, kind="stable")[:most])
 
 
-# ---- over time ----------------------------------------------------------------------------------
-
-
 class Bins(NamedTuple):
     """Bins of calendar time, UTC."""
 
@@ -170,11 +166,11 @@ def choose_bins(span: Span, setting: str) -> Bins:
     """Bins for a span of time by ``report.interval``, or longer ones of more than `MAX_BINS`.
 
     ``auto`` is the shortest interval that makes `AUTO_BINS` bins at most, but for spans of more
-    than `FEW_HOURS` an hour at least.
+    than 30 hours an hour at least.
     """
     names, shortest, most = list(FREQUENCIES), setting, MAX_BINS
     if setting == "auto":
-        is_short = span[1] - span[0] < np.timedelta64(FEW_HOURS, "h")
+        is_short = span[1] - span[0] < np.timedelta64(30, "h")
         shortest, most = "minute" if is_short else "hour", AUTO_BINS
     every = (bins_over(span, name) for name in names[names.index(shortest) :])
     return next(x for x in every if len(x.edges) <= most + 1 or x.interval == names[-1])

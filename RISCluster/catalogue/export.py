@@ -146,10 +146,9 @@ def write_hdf5(export: Export, path: Path) -> int:
         for frame in export.frames():
             frame["event_id"] = frame["event_id"].fillna(-1)
             for name, kind in kinds.items():
-                column = frame[name]
-                text = name in lengths
-                column = column.str.encode("utf-8") if text else pandas.to_numeric(column)
-                file[name][start : start + len(frame)] = column.to_numpy().astype(kind)
+                x = frame[name]
+                x = x.str.encode("utf-8") if name in lengths else pandas.to_numeric(x)
+                file[name][start : start + len(frame)] = x.to_numpy().astype(kind)
             start += len(frame)
     return n
 
@@ -188,9 +187,6 @@ def _has_onset(table: pandas.DataFrame) -> np.ndarray:
         return np.zeros(len(table), dtype=bool)
     away = (table["onset"] - table.get("starttime", table["onset"])).dt.total_seconds()
     return (away.abs() < FAR).to_numpy()
-
-
-# ---- QuakeML ------------------------------------------------------------------------------------
 
 
 def write_quakeml(export: Export, path: Path) -> int:

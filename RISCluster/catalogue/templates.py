@@ -52,8 +52,16 @@ def write_templates(export: Export, folder: Path, align: str = "correlation") ->
                 progress.add(len(members))
             with new_file(folder / name) as partial:
                 stream.write(str(partial), format="MSEED")
-    for name, table in (("templates", pandas.DataFrame(rows)), ("spectra", _spectra(export))):
+    labels, file = np.where(export.chosen, export.catalogue.labels, -1), export.file
+    total = np.zeros((export.catalogue.n_clusters, file.n_frequencies))  # sums of mean spectra
+    for index, x in file.read_blocks(np.flatnonzero(labels >= 0)):
+        np.add.at(total, labels[index], side_by_side(x, len(file.components)).mean(2, np.float64))
+    spectra = {"frequency": file.frequency}
+    for k, n in found["label"].value_counts(sort=False).sort_index().items():
+        spectra[f"cluster_{k}"] = total[k] / n
+    for name, table in {"templates": rows, "spectra": spectra}.items():
         with new_file(folder / f"{name}.csv") as partial:
+            table = pandas.DataFrame(table)
             table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
     return len(rows)
 
@@ -131,15 +139,3 @@ def stack_of(x: np.ndarray, onset: np.ndarray, align: str) -> tuple[np.ndarray, 
     norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(stack)
     correlation = float((rows @ stack / np.maximum(norms, 1e-300)).mean())
     return stack.reshape(-1, size), at, correlation
-
-
-def _spectra(export: Export) -> pandas.DataFrame:
-    """Mean over time and samples of each cluster, F rows."""
-    file, labels = export.file, np.where(export.chosen, export.catalogue.labels, -1)
-    total = np.zeros((export.catalogue.n_clusters, file.n_frequencies))
-    for index, x in file.read_blocks(np.flatnonzero(labels >= 0)):
-        means = side_by_side(x, len(file.components)).mean(2, dtype=np.float64)
-        np.add.at(total, labels[index], means)
-    used = np.bincount(labels[labels >= 0], minlength=len(total))
-    mean = {f"cluster_{k}": total[k] / used[k] for k in np.flatnonzero(used)}
-    return pandas.DataFrame({"frequency": file.frequency, **mean})

@@ -38,10 +38,10 @@ SINCE_1973 = 10**17  # ns; smaller numbers without a reference count from the fi
 class CubeFile(SpectrogramFile):
     """An open cube; `settings` are which samples it gives.
 
-    `channels` (C,) are the numbers of those in the middle of a sample, `names` of all or None,
-    `distance` (C,) in `distance_unit` or None, `steps` the time steps that are taken,
-    `window_starts` (W,) those where each window starts, and `times` and `seconds` (M,) the start of
-    each step: int64 ns since 1970, and s from the first; None where unknown.
+    `channels` (C,) are the numbers of those in the middle of a sample, `distance` (C,) is in
+    `distance_unit`, `names` are of all channels. `steps` are the time steps that are taken,
+    `window_starts` (W,) those where windows start, `times` and `seconds` (M,) the start of each
+    step: int64 ns since 1970, and s from the first. None where unknown.
     """
 
     layout = "cube"
@@ -86,9 +86,8 @@ class CubeFile(SpectrogramFile):
         beyond = [x for x in (part.start, part.stop) if x is not None and abs(x) > n]
         if beyond or len(numbers) < window:
             raise DataError(
-                f"{self.path}: [cube] {key} = {part} takes {len(numbers):,} of {n:,} {key}, 0 to "
-                f"{n - 1}; allowed: start:stop:step within them, of which a window of {window} "
-                "fits in"
+                f"{self.path}: [cube] {key} = {part} takes {len(numbers):,} of {n:,} {key}; "
+                f"allowed: start:stop:step within 0:{n}, in which a window of {window} fits"
             )
         return numbers
 
@@ -103,8 +102,8 @@ class CubeFile(SpectrogramFile):
             raise DataError(f"{self.path}: {column.name} descends; allowed: times that ascend")
         if (found == times.NOT_A_TIME).any() or not (steps > 0).all():
             log.warning(
-                f"{self.path}: {column.name}: times are missing or do not ascend from step to "
-                "step, as where only days are stored: they are not used, and steps are counted"
+                f"{self.path}: {column.name}: times are missing or do not ascend: they are not "
+                "used, and steps are counted"
             )
             return
         is_number = column.values.dtype.kind in "iuf"
@@ -183,12 +182,13 @@ class CubeFile(SpectrogramFile):
             names = self.channel_names()
             return [names[number] for number in channel.tolist()]
         found = self._store.get(name) if name in ("event_id", "labels") else None
-        if name == "labels" and found is not None and found.shape == self.stored.shape[:2]:
-            middle = self.window_starts[window] + self._step * (self.n_times // 2)
-            return read_values(found)[middle, self.channels[channel]].astype(np.int64)
-        if name != "event_id" or found is None or found.shape != (self.n_samples,):
+        shape = self.stored.shape[:2] if name == "labels" else (self.n_samples,)
+        if found is None or found.shape != shape:
             return None
-        return np.asarray(found[start : self.n_samples if stop is None else stop], dtype=np.int64)
+        if name == "event_id":
+            return read_values(found, (start, stop)).astype(np.int64)
+        middle = self.window_starts[window] + self._step * (self.n_times // 2)
+        return read_values(found)[middle, self.channels[channel]].astype(np.int64)
 
     def channel_names(self) -> list[str]:
         """Name of each channel in the middle of a sample; by their number without names."""

@@ -1,7 +1,4 @@
-"""Files of spectrograms: what is where in each layout, checked on opening, read in blocks.
-
-Letters: N samples of a file, F frequency bins, T time bins, n samples of a block.
-"""
+"""Files of N spectrograms of F frequency and T time bins: layouts, axes, columns, blocks of n."""
 
 import contextlib
 import hashlib
@@ -52,9 +49,6 @@ CATALOGUE = {
 TRACE_KEYS = ("network", "station", "location", "channel")
 
 
-# ---- axes and coordinates -----------------------------------------------------------------------
-
-
 class Column(NamedTuple):
     """A column or the coordinate of an axis, unpacked, with its attributes."""
 
@@ -94,10 +88,7 @@ def find_coordinate(store: Storage, array: Any, role: str, names: Sequence[str])
 
 
 def column_times(path: Path, column: Column) -> np.ndarray | None:
-    """Times of a column, (n,) int64 ns since 1970, with a warning of those that can't be read.
-
-    None, with a warning, where its units or calendar are not known.
-    """
+    """Times of a column, (n,) int64 ns since 1970; None, with a warning, in unknown units."""
     place = f"{path}: {column.name}"
     try:
         found = times.decode_times(column.values, column.units, column.calendar)
@@ -136,17 +127,12 @@ def as_texts(values: Any) -> Any:
     return [f"{x:.7g}" if x == x else "" for x in values] if is_number else values
 
 
-# ---- files --------------------------------------------------------------------------------------
-
-
 class SpectrogramFile(contextlib.AbstractContextManager):
     """An open file of spectrograms, whatever its layout.
 
-    `path` names it in messages, `paths` are its files, and `dataset` is the name of the
-    spectrograms inside, which are `stored` as a `StoredArray`. A sample has the `shape` (F, T) =
-    (`n_frequencies`, `n_times`), or (C, F, T) with several `components`, which have names as Z, N,
-    E. Axes are `frequency` (F,) and `time` (T,), float64, in `frequency_unit` and `time_unit`;
-    numbers of bins where the file has none.
+    `paths` are its files, and `dataset` is the name of the spectrograms inside. A sample has the
+    `shape` (F, T), or (C, F, T) with several `components`, which have names as Z, N, E. Axes are
+    `frequency` (F,) and `time` (T,), float64; numbers of bins where the file has none.
 
     A layout defines `read_blocks(index)`, which yields indices (n,) and samples (n, *shape) float32
     as stored of `index` (ascending) in blocks, and `column(name, start, stop)`, one of `COLUMNS` of
@@ -159,19 +145,14 @@ class SpectrogramFile(contextlib.AbstractContextManager):
     def __init__(
         self, store: Storage, dataset: str, wanted: tuple[str, ...], names: dict[str, list[str]]
     ):
-        """Open a data set whose axes have the roles `wanted`; `names` are those of coordinates.
-
-        The order of axes is that of the names of dimensions, or as stored where they have none.
-        DataError where the dimensions or the coordinates do not fit.
-        """
+        """Open a data set of axes `wanted`, in any order if named; `names` of coordinates."""
         path, array = store.path, store.get(dataset)
         self.path, self.paths, self._store, self.dataset = path, [path], store, dataset
         roles, label = storage.roles_of(array), f"{path}: {dataset}"
         if set(roles) - {"", *wanted} or len(roles) != len(wanted):
             raise DataError(
-                f"{label} has the dimensions ({', '.join(storage.dimension_names(array))}), and "
-                f"this layout needs ({', '.join(wanted)}); set data.layout or data.dataset, or "
-                "name them otherwise"
+                f"{label}: has the dimensions ({', '.join(storage.dimension_names(array))}); "
+                f"allowed: ({', '.join(wanted)}); set data.layout or data.dataset"
             )
         unnamed = iter([role for role in wanted if role not in roles])
         roles = [role or next(unnamed) for role in roles]
@@ -180,9 +161,9 @@ class SpectrogramFile(contextlib.AbstractContextManager):
             column = find_coordinate(store, array, role, names[role])
             if column is not None and column.values.shape != (array.shape[roles.index(role)],):
                 raise DataError(
-                    f"{label} has shape {tuple(array.shape)}, read as ({', '.join(roles)}), and "
-                    f"the coordinate {column.name} of shape {column.values.shape}; it needs one "
-                    "value a step of its axis: if the order is another, name the dimensions"
+                    f"{label}: has shape {tuple(array.shape)}, and the coordinate {column.name} "
+                    f"{column.values.shape}; allowed: one value a step of its axis in "
+                    f"({', '.join(roles)}): if the order is another, name the dimensions"
                 )
             self._axes |= {} if column is None else {role: column}
         self.stored = StoredArray(array, [roles.index(role) for role in wanted])
@@ -238,8 +219,8 @@ class SpectrogramFile(contextlib.AbstractContextManager):
                 raise ValueError("it does not ascend from bin to bin")
         except ValueError as error:
             raise DataError(
-                f"{self.path}: the {name} axis: {error}; allowed: finite numbers that ascend "
-                "(reverse axis and spectrograms where they descend), and units as their attribute"
+                f"{self.path}: the {name} axis: {error}; allowed: numbers that ascend (reverse it "
+                "and the spectrograms), with their unit as attribute units"
             ) from None
         return axis * (factor / times.SECOND if unit == "s" else factor), unit
 
@@ -285,9 +266,8 @@ class SpectrogramFile(contextlib.AbstractContextManager):
 class RowsFile(SpectrogramFile):
     """A row a sample, (N, F, T) or (N, C, F, T), with columns beside it.
 
-    Layout ``samples`` has ``/frequency`` (Hz) and ``/time`` (s). In layout ``ris``, of RISProcess
-    and the first RISCluster, rows are (F+1, T+1) with frequencies in ``[:F, 0]`` and times in
-    ``[F, 1:]``, and ``Catalogue`` beside them has a JSON object a sample.
+    In layout ``ris``, of RISProcess and the first RISCluster, rows are (F+1, T+1) with frequencies
+    in ``[:F, 0]`` and times in ``[F, 1:]``, and ``Catalogue`` beside them has a JSON object each.
     """
 
     def __init__(self, store: Storage, layout: str, dataset: str):
@@ -412,16 +392,10 @@ class RowsFile(SpectrogramFile):
 
 
 def open_spectrograms(
-    path: str | Path,
-    layout: str = "auto",
-    dataset: str = "auto",
-    cube: CubeSettings | None = None,
-    npy: DataSettings | None = None,
-) -> SpectrogramFile:
-    """Open a file of spectrograms; DataError where it can't be read as what the layout needs.
-
-    `dataset` is their name inside, `cube` what a sample of a cube is, `npy` the axes of ``.npy``.
-    """
+    path: str | Path, layout: str = "auto", dataset: str = "auto",
+    cube: CubeSettings | None = None, npy: DataSettings | None = None,
+) -> SpectrogramFile:  # fmt: skip
+    """Open a file of spectrograms, named `dataset` inside; `npy` has the axes of ``.npy``."""
     from .cube_file import CubeFile  # which is a SpectrogramFile
 
     path = as_path(path)
@@ -440,11 +414,8 @@ def open_spectrograms(
 def choose_dataset(store: Storage, layout: str, dataset: str) -> tuple[str, str]:
     """Layout and data set: by the names of dimensions, or else by those of data sets."""
     is_given, dataset = dataset != "auto", dataset.strip("/") or "/"
-    found = {
-        name: _layout_of(name, {*storage.roles_of(array)})
-        for name, array in store.arrays.items()
-        if array.ndim in (3, 4)
-    }
+    arrays = {name: array for name, array in store.arrays.items() if array.ndim in (3, 4)}
+    found = {name: _layout_of(name, {*storage.roles_of(x)}) for name, x in arrays.items()}
     names = [name for name, own in found.items() if own and layout in ("auto", own)]
     names = [name for name in ("spectrogram", "data") if name in names][:1] or names
     names = [name for name in found if name == dataset] if is_given else names
@@ -454,8 +425,7 @@ def choose_dataset(store: Storage, layout: str, dataset: str) -> tuple[str, str]
         raise DataError(
             f"{store.path}: no {what} of three dimensions, as 'spectrogram' (layout samples), "
             f"'4.0/Spectrogram' (ris) or 'data' (cube); the file has {', '.join(there) or 'none'}; "
-            "set data.dataset and data.layout, or make spectrograms of waveforms with python -m "
-            "RISCluster build, of a fibre record with cube"
+            "set data.dataset and data.layout, or make spectrograms with the commands build or cube"
         )
     usual = "samples" if isinstance(store.root, h5py.File) else "cube"
     return layout if layout != "auto" else found[names[0]] or usual, names[0]

@@ -100,8 +100,7 @@ class Reader:
             if negative.any() and not self.skip_negative:
                 raise DataError(
                     f"{self.file.path}: sample {wanted[negative][0]} has negative values, as "
-                    f"decibels have; [data] amplitude = {amplitude} needs power or magnitude; set "
-                    "amplitude = linear"
+                    f"decibels; [data] amplitude = {amplitude} needs power; set amplitude = linear"
                 )
             usable &= ~negative
             if not usable.all():
@@ -120,17 +119,6 @@ def read_ahead(source: Iterator, depth: int = 2) -> Iterator:
             yield item
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def epoch_order(n: int, shape: tuple[int, ...], seed: int, epoch: int) -> tuple[np.ndarray, int]:
-    """Positions of samples of a shape in the order of one epoch, (n,), and samples a window."""
-    window = max(BLOCK, min(WINDOW, WINDOW_BINS // math.prod(shape)))
-    rng = np.random.default_rng([seed, epoch])
-    blocks = np.split(np.arange(n), np.arange(BLOCK, n, BLOCK))
-    order = np.concatenate([blocks[number] for number in rng.permutation(len(blocks))])
-    for start in range(0, n, window):
-        rng.shuffle(order[start : start + window])
-    return order, window
 
 
 class SampleSet:
@@ -170,7 +158,12 @@ class SampleSet:
         self, seed: int, epoch: int, size: int, ranks: Ranks, first: int = 0
     ) -> Iterator[Batch]:
         """Part of this rank in the shuffled batches of `size`, from batch `first` on."""
-        order, window = epoch_order(len(self), self.shape, seed, epoch)
+        n, window = len(self), max(BLOCK, min(WINDOW, WINDOW_BINS // math.prod(self.shape)))
+        rng = np.random.default_rng([seed, epoch])
+        blocks = np.split(np.arange(n), np.arange(BLOCK, n, BLOCK))
+        order = np.concatenate([blocks[number] for number in rng.permutation(len(blocks))])
+        for start in range(0, n, window):
+            rng.shuffle(order[start : start + window])
         order = torch.from_numpy(order)
         if self.x is not None:
             batches = map(ranks.local_rows, order.to(self.rows.device).split(size)[first:])
@@ -202,8 +195,7 @@ class SampleSet:
             n += len(index)
         if n != len(positions):
             raise DataError(
-                f"{self.reader.file.path}: has changed since it was first read; run the same "
-                "command again when it is complete"
+                f"{self.reader.file.path}: has changed since it was first read; run the stage again"
             )
         return list(map(len, batches)), torch.from_numpy(positions).to(x.device), x
 
@@ -257,8 +249,8 @@ def load_set(
             progress.add(len(indices))
     if n == 0:
         raise DataError(
-            f"{reader.file.path}: all {len(index):,} samples are unusable: missing, not "
-            "finite or all zero; allowed: finite numbers that are not all zero"
+            f"{reader.file.path}: all {len(index):,} samples are unusable: missing, not finite or "
+            "all zero; give others"
         )
     usable = np.concatenate(found)
     held = (x[:n], torch.arange(n, device=device)) if is_held else ()
@@ -269,8 +261,7 @@ def choose_loadmode(setting: str, n_bytes: int, device: torch.device) -> str:
     """Load mode for `n_bytes` of samples: the setting, or where they fit."""
     if setting == "device" and device.type != "cuda":
         raise DataError(
-            f"[data] loadmode = device needs a GPU, and this run computes on {device}; allowed "
-            "here: auto, ram, disk"
+            f"[data] loadmode = device needs a GPU, and not {device}; allowed: auto, ram, disk"
         )
     if setting != "auto":
         return setting

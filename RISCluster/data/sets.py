@@ -61,8 +61,8 @@ def open_data(settings: Settings, text: str | None = None) -> SpectrogramFile:
 class DataSet(SpectrogramFile):
     """Samples of several files, one after the other, or chosen ones.
 
-    `reopen` opens one of `paths`; `MAX_OPEN` are held open. `rows` are the chosen samples among all
-    of the files, ascending; None for all. DataError where files differ in layout or axes.
+    `reopen` opens one of `paths`. `rows` are the chosen samples among all of the files, ascending;
+    None for all. DataError where files differ in layout or axes.
     """
 
     def __init__(self, paths: list[Path], reopen: Callable[[Path], SpectrogramFile]):
@@ -74,7 +74,19 @@ class DataSet(SpectrogramFile):
         self.paths, self.rows, self._columns = paths, None, set()
         sizes, n_events = [0], [0]
         for file in map(self.file, range(len(paths))):
-            _require_alike(first, file)
+            for name in ALIKE:
+                own, other = getattr(file, name), getattr(first, name)
+                if isinstance(own, np.ndarray):
+                    if np.allclose(own, other, rtol=0, atol=0.01 * (other[1] - other[0])):
+                        continue
+                    own, other = (f"{axis[0]:.6g} to {axis[-1]:.6g}" for axis in (own, other))
+                elif name == "class_names":
+                    own, other = own(), other()
+                if own != other:
+                    raise DataError(
+                        f"{file.path}: {name} is {own or 'unknown'}, and of {first.path} "
+                        f"{other or 'unknown'}; files of a set need the same {', '.join(ALIKE)}"
+                    )
             self._columns |= {name for name in COLUMNS if file.column(name, 0, 1) is not None}
             events = file.column("event_id")
             n_events.append(0 if events is None else int(events.max()) + 1)
@@ -170,8 +182,7 @@ class DataSet(SpectrogramFile):
         all_of, name = CHOICE[key]
         if (found := self.column(name, start, start + COLUMN_ROWS)) is None:
             raise DataError(
-                f"{self.path}: has no column {name}, which data.{key} needs; allowed here: "
-                f"{as_text(all_of)}"
+                f"{self.path}: has no column {name} for data.{key}; allowed: {as_text(all_of)}"
             )
         values = np.array(found)
         if key == "min_amplitude":
@@ -187,23 +198,6 @@ class DataSet(SpectrogramFile):
             patterns = map(str.strip, value.split(","))
             is_chosen.append(any(fnmatch.filter(names, pattern) for pattern in patterns))
         return np.array(is_chosen)[number]
-
-
-def _require_alike(first: SpectrogramFile, file: SpectrogramFile) -> None:
-    for name in ALIKE:
-        own, other = getattr(file, name), getattr(first, name)
-        if name == "class_names":
-            own, other = own(), other()
-        if isinstance(own, np.ndarray):
-            is_same = np.allclose(own, other, rtol=0, atol=0.01 * (other[1] - other[0]))
-            own, other = (f"{axis[0]:.6g} to {axis[-1]:.6g}" for axis in (own, other))
-        else:
-            is_same = own == other
-        if not is_same:
-            raise DataError(
-                f"{file.path}: {name} is {own or 'unknown'}, and of {first.path} "
-                f"{other or 'unknown'}; files of a set need the same {', '.join(ALIKE)}"
-            )
 
 
 def write_samples(file: SpectrogramFile, target: Path) -> None:
@@ -281,8 +275,8 @@ def draw_split(n_samples: int, train_samples: int, validation_fraction: float, s
     n_drawn = min(train_samples or n_samples, n_samples)
     if n_drawn < 2:
         raise DataError(
-            f"[data] train_samples = {train_samples}: training and validation need two samples at "
-            f"least, and {n_samples} are in the file"
+            f"[data] train_samples = {train_samples}: of {n_samples} samples; allowed: two at "
+            "least, for training and validation"
         )
     rng = np.random.default_rng(seed)
     is_all = n_drawn == n_samples  # of a large file, without a list of all its samples

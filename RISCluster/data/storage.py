@@ -1,11 +1,9 @@
-"""Arrays of HDF5 files and Zarr folders: found, described by their attributes, and read.
-
-Values are unpacked by the CF and netCDF conventions; missing ones are NaN.
-"""
+"""Arrays of HDF5 files and Zarr folders, unpacked by the CF conventions; NaN for missing values."""
 
 import base64
 import contextlib
 import glob
+import itertools
 import math
 import re
 import warnings
@@ -36,8 +34,8 @@ def find_files(words: Sequence[str]) -> list[Path]:
         inside = {path} if path.is_file() else inside
         if not inside:
             raise DataError(
-                f"{word}: no such file, or no data in this folder or of this pattern; give others "
-                "(of folders and patterns, texts, tables and StationXML are left out)"
+                f"{word}: no such file, or no data in this folder or of this pattern, where texts, "
+                "tables and StationXML are left out; give others"
             )
         found |= inside
     return sorted(found)
@@ -81,8 +79,8 @@ def open_storage(path: Path, setting: str, npy: DataSettings | None = None) -> S
             return Storage(path, zarr.open(str(path), mode="r"))
     if not path.is_file():
         raise DataError(
-            f"{path}: no such file or Zarr folder; set {setting} to your data set, or compute "
-            "spectrograms of waveforms with: python -m RISCluster build"
+            f"{path}: no such file or Zarr folder; set {setting} to your data set, or make one of "
+            "waveforms with: python -m RISCluster build"
         )
     if path.suffix.lower() == ".npy":
         return _open_npy(path, npy or DataSettings())
@@ -100,8 +98,7 @@ def _open_npy(path: Path, settings: DataSettings) -> Storage:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     if array.ndim != len(axes):
         raise DataError(
-            f"{path}: has shape {array.shape}; allowed: an array of ({', '.join(axes)}), as "
-            "data.axes has it"
+            f"{path}: has shape {array.shape}; allowed: ({', '.join(axes)}), by data.axes"
         )
     root = h5py.File(f"{path} (NumPy)", "w", driver="core", backing_store=False)
     if settings.frequencies is not None:
@@ -153,8 +150,6 @@ def place_of(array: Any) -> Any:
         return array.file.filename
     return str(array.store_path).removeprefix("file://")
 
-
-# ---- attributes and names of axes ----------------------------------------------------------------
 
 # Attributes that hold names of dimensions, of files without HDF5's scales
 DIMENSIONS = ("_ARRAY_DIMENSIONS", "dimensions", "dims", "_dims")
@@ -217,8 +212,6 @@ def roles_of(array: Any) -> list[str]:
     known = [role for role in roles if role]
     return roles if len(set(known)) == len(known) else [""] * len(roles)
 
-
-# ---- packing ------------------------------------------------------------------------------------
 
 PACKING = ("scale_factor", "add_offset", "missing_value", "_FillValue", "_Unsigned")  # attributes
 
@@ -285,9 +278,6 @@ def sample_packing(dataset: h5py.Dataset) -> Packing:
     return packing
 
 
-# ---- reading ------------------------------------------------------------------------------------
-
-
 def require_readable(dataset: h5py.Dataset) -> None:
     """DataError where HDF5 would fail, or read zeros in place of values that are not there."""
     if why := explain_missing_filter(dataset):
@@ -308,17 +298,6 @@ def require_readable(dataset: h5py.Dataset) -> None:
         raise DataError(f"{place_of(dataset)}: {dataset.name.lstrip('/')}: {why}")
 
 
-def unwritten(array: Any, box: Sequence[slice]) -> np.ndarray:
-    """Where values of a box are in chunks of a Zarr folder that were never written, or False."""
-    sides = zip(box, array.shape, array.shards or array.chunks, strict=True)
-    cells = [np.unique(np.arange(n)[part] // size, return_inverse=True) for part, n, size in sides]
-    gaps = np.zeros([len(numbers) for numbers, _ in cells], dtype=bool)
-    for at in np.ndindex(gaps.shape):
-        cell = tuple(int(numbers[k]) for k, (numbers, _) in zip(at, cells, strict=True))
-        gaps[at] = not Path(place_of(array), array.metadata.encode_chunk_key(cell)).exists()
-    return gaps[np.ix_(*(places for _, places in cells))]
-
-
 class StoredArray:
     """An array of an open file; `order` is its axis for each axis of `shape` and `chunks`."""
 
@@ -337,11 +316,22 @@ class StoredArray:
             box[axis] = slice(*part)
         with explain(place_of(array), f"{what} of {array.name.lstrip('/')}"):
             values = self.packing.unpack(np.asarray(array[tuple(box)]))
-            # Zarr does not write chunks of its fill value, which in short arrays are true zeros
             in_folder = not isinstance(array, h5py.Dataset) and not hasattr(array.store, "fs")
-            if in_folder and array.ndim > 2 and (gaps := unwritten(array, box)).any():
-                values = np.where(gaps, np.nan, values)
+            if in_folder and array.ndim > 2:  # zeros of short arrays may be true: Zarr omits them
+                values = self._without_gaps(values, [part.start or 0 for part in box])
         return values.transpose(self.order)
+
+    def _without_gaps(self, values: np.ndarray, starts: list[int]) -> np.ndarray:
+        """Values from `starts` on, NaN in chunks of a Zarr folder that were never written."""
+        sides = [*zip(starts, values.shape, self.array.shards or self.array.chunks, strict=True)]
+        grid = (range(k // size, -(-(k + n) // size)) for k, n, size in sides)
+        for cell in itertools.product(*grid):
+            if not Path(place_of(self.array), self.array.metadata.encode_chunk_key(cell)).exists():
+                values = np.array(values, np.result_type(values, np.float32))
+                pairs = zip(cell, sides, strict=True)
+                box = [slice(max(0, c * size - k), (c + 1) * size - k) for c, (k, _, size) in pairs]
+                values[tuple(box)] = np.nan
+        return values
 
 
 def read_values(array: Any, *ranges: tuple[int, int | None]) -> np.ndarray:

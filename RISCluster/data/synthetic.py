@@ -64,8 +64,7 @@ def make_synthetic_set(
 
     `snr_db` is the median power of the events over that of the background between 3 and 20 Hz, in
     dB; each event varies by 3 dB (standard deviation) about it. `imbalance` is the ratio of the
-    most to the least frequent class. Labels are indices into `CLASS_NAMES`. The same seed gives the
-    same set.
+    most to the least frequent class. Labels are indices into `CLASS_NAMES`.
     """
     rng = np.random.default_rng(seed)
     share = np.geomspace(1.0, 1.0 / imbalance, len(CLASS_NAMES))
@@ -83,26 +82,20 @@ def make_synthetic_set(
     is_best = rng.random(n_samples) < 0.4  # at the station where the class is observed best
     drawn = rng.integers(0, len(STATIONS), n_samples)
     stations = np.where(is_best, labels % len(STATIONS), drawn)
-    order = np.argsort(seconds, kind="stable")
+    order, taper = np.argsort(seconds, kind="stable"), np.kaiser(WINDOW, 5.7)
+    frames = np.lib.stride_tricks.sliding_window_view(traces[order], WINDOW, axis=1)[:, ::HOP]
+    power = np.empty((n_samples, BINS.stop - BINS.start, N_TIMES), dtype=np.float32)
+    for start in range(0, n_samples, BLOCK):
+        spectra = np.fft.rfft(frames[start : start + BLOCK] * taper, NFFT, axis=2)[:, :, BINS]
+        power[start : start + BLOCK] = (np.abs(spectra) ** 2).transpose(0, 2, 1)
     return {
-        "spectrogram": spectrogram(traces[order]),
+        "spectrogram": power,
         "frequency": np.fft.rfftfreq(NFFT, 1 / SAMPLING_RATE)[BINS],
         "time": (np.arange(N_TIMES) * HOP + WINDOW / 2) / SAMPLING_RATE,
         "starttime": YEAR_START + (seconds[order] * 1e6).astype("timedelta64[us]"),
         "trace_id": [STATIONS[station].encode() for station in stations[order]],
         "labels": labels[order],
     }
-
-
-def spectrogram(traces: np.ndarray) -> np.ndarray:
-    """Power spectra of traces (n, L), as (n, 87, 100) float32."""
-    taper = np.kaiser(WINDOW, 5.7)
-    frames = np.lib.stride_tricks.sliding_window_view(traces, WINDOW, axis=1)[:, ::HOP]
-    power = np.empty((len(traces), BINS.stop - BINS.start, N_TIMES), dtype=np.float32)
-    for start in range(0, len(traces), BLOCK):
-        spectra = np.fft.rfft(frames[start : start + BLOCK] * taper, NFFT, axis=2)[:, :, BINS]
-        power[start : start + BLOCK] = (np.abs(spectra) ** 2).transpose(0, 2, 1)
-    return power
 
 
 def _traces(rng: np.random.Generator, name: str, n: int, snr_db: float) -> np.ndarray:

@@ -53,13 +53,10 @@ UNITS: dict[str, dict[str, Any]] = {
 
 
 def unit_factor(quantity: str, unit: str) -> Any:
-    """Factor of a unit of a quantity of `UNITS` to ns, Hz or m; ValueError for another unit.
-
-    Names are compared as they are, then without capitals and plural: mHz is not MHz.
-    """
+    """Factor of a unit of a quantity of `UNITS` to ns, Hz or m; ValueError for another unit."""
     factors = {name: x for names, x in UNITS[quantity].items() for name in names.split()}
     name = unit.replace(" ", "").rstrip(".")
-    for form in (name, name.lower(), name.lower().removesuffix("s")):
+    for form in (name, name.lower(), name.lower().removesuffix("s")):  # mHz is not MHz
         if form in factors:
             return factors[form]
     known = ", ".join(names.split()[0] for names in UNITS[quantity])
@@ -93,7 +90,8 @@ def parse_times(values: Any) -> np.ndarray:
     """
     values = np.asarray(values)
     if values.dtype.kind in "iuf":
-        return decode_numbers(values, epoch_unit(values), 0)
+        size = np.searchsorted(_EPOCH_LIMITS, np.abs(values), side="right")
+        return decode_numbers(values, _EPOCH_UNITS[size], 0)
     if values.dtype.kind == "M":
         years = values.astype("M8[Y]").astype(np.int64) + 1970
         known = ~np.isnat(values) & (years > 1677) & (years < 2262)
@@ -109,11 +107,6 @@ def parse_times(values: Any) -> np.ndarray:
     if not is_date.all():
         times[~is_date] = parse_times(pandas.to_numeric(texts[~is_date], errors="coerce"))
     return times[codes]
-
-
-def epoch_unit(values: Any) -> Any:
-    """Nanoseconds of the unit in which a number (or each) since 1970 is, by its size."""
-    return _EPOCH_UNITS[np.searchsorted(_EPOCH_LIMITS, np.abs(values), side="right")]
 
 
 def nanoseconds_to_iso(times: np.ndarray) -> list[str]:
@@ -161,10 +154,7 @@ def decode_numbers(values: np.ndarray, unit: Any, origin: int) -> np.ndarray:
 
 
 def refuse_far_gap(spans: Sequence[tuple[int, int, str]]) -> None:
-    """DataError where pieces of data (start and end in ns, name) can't share one axis of time.
-
-    That is where a gap is longer than `FAR_DAYS` and than 10 times all the data.
-    """
+    """DataError where a gap of pieces of data (start and end in ns, name) is by a wrong clock."""
     table = pandas.DataFrame(sorted(spans), columns=["start", "stop", "name"])
     before = table["stop"].cummax().shift(fill_value=table["start"][0])
     gaps = table["start"] - before

@@ -108,24 +108,26 @@ def silhouettes(x: np.ndarray, labels: np.ndarray, metric: str = "euclidean") ->
     return silhouette_samples(x, labels, metric=metric)
 
 
-def sampled_silhouettes(
-    latents: np.ndarray, labels: np.ndarray, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of at most `MEASURED` samples with a label, at random, and their silhouettes."""
-    index = usable_sample(labels, MEASURED, seed)
-    return index, silhouettes(latents[index], labels[index])
+def label_metrics(
+    file: SpectrogramFile, latents: np.ndarray, labelling: Labelling, seed: int
+) -> tuple[tuple[np.ndarray, np.ndarray], dict[str, Any]]:
+    """Metrics of every stage that labels, of a file and its latents (N, D).
 
-
-def clustering_summary(labelling: Labelling, silhouette: np.ndarray) -> dict[str, Any]:
-    """Metrics of every stage that labels: sizes, and the mean of some samples' silhouettes."""
-    return {
-        "n_samples": len(labelling.labels),
-        "n_unusable": len(labelling.labels) - labelling.n_usable,
+    The first value are indices of at most `MEASURED` samples with a label, at random, and their
+    silhouettes in latent space.
+    """
+    labels, index = labelling.labels, usable_sample(labelling.labels, MEASURED, seed)
+    scores = silhouettes(latents[index], labels[index])
+    summary = {
+        "n_samples": len(labels),
+        "n_unusable": len(labels) - labelling.n_usable,
         "n_clusters": labelling.n_clusters,
         "cluster_sizes": labelling.sizes.tolist(),
         "mean_probability": labelling.overall_probability,
-        "silhouette_latent": float(np.mean(silhouette)) if len(silhouette) else float("nan"),
+        "silhouette_latent": float(np.mean(scores)) if len(scores) else float("nan"),
     }
+    events, known = event_metrics(file, labels, seed), agreement(labels, file.labels())
+    return (index, scores), summary | events | known
 
 
 # ---- events -------------------------------------------------------------------------------------
@@ -192,20 +194,8 @@ class Reliability(NamedTuple):
     counts: np.ndarray  # (B,), int64
     probability: np.ndarray  # (B,), mean of each bin; NaN for an empty one
     right: np.ndarray  # (B,), share of right labels; NaN for an empty bin
-
-    @property
-    def error(self) -> float:
-        """Expected calibration error (Naeini et al. 2015; Guo et al. 2017, eq. 3)."""
-        return self._mean(np.abs(self.right - self.probability))
-
-    @property
-    def overconfidence(self) -> float:
-        """Mean probability minus the share of right labels; NaN without samples."""
-        return self._mean(self.probability - self.right)
-
-    def _mean(self, values: np.ndarray) -> float:
-        n = self.counts.sum()
-        return float(np.nansum(values * self.counts) / n) if n else float("nan")
+    error: float  # expected calibration error (Naeini et al. 2015; Guo et al. 2017, eq. 3)
+    overconfidence: float  # mean probability minus share of right labels; NaN without samples
 
 
 def reliability(table: Overlap, probability: np.ndarray, n_bins: int = BINS) -> Reliability:
@@ -217,4 +207,6 @@ def reliability(table: Overlap, probability: np.ndarray, n_bins: int = BINS) -> 
     groups = samples.groupby(bins)
     means = groups.mean().reindex(range(n_bins)).to_numpy(dtype=np.float64)
     counts = groups.size().reindex(range(n_bins), fill_value=0).to_numpy()
-    return Reliability(np.linspace(0, 1, n_bins + 1), counts, *means.T)
+    away = means[:, 0] - means[:, 1]
+    both = np.nansum([np.abs(away) * counts, away * counts], axis=1) / (table.n or np.nan)
+    return Reliability(np.linspace(0, 1, n_bins + 1), counts, *means.T, *both.tolist())

@@ -47,9 +47,6 @@ def measure(values: np.ndarray, labels: np.ndarray, n_clusters: int) -> np.ndarr
     return np.r_[means, values.mean()]
 
 
-# ---- data space ---------------------------------------------------------------------------------
-
-
 def calinski_harabasz(samples: SampleSet, labels: np.ndarray, n_clusters: int) -> float:
     """Variance between clusters over variance within, each per degree of freedom.
 
@@ -115,9 +112,6 @@ def deviations(
     return results
 
 
-# ---- of a run -----------------------------------------------------------------------------------
-
-
 class Performance(NamedTuple):
     """Measures of one stage's clusters; scores are labels and silhouettes of measured samples."""
 
@@ -125,31 +119,26 @@ class Performance(NamedTuple):
     sizes: np.ndarray  # (K + 1,), int64; the last one is all
     measures: dict[str, np.ndarray]  # see `measure`, by their names in TITLES
     scores: dict[str, tuple[np.ndarray, np.ndarray]]
-    means: np.ndarray | None  # (K, F, T), of spectrograms; NaN where not measured
+    means: np.ndarray  # (K, F, T), of spectrograms; NaN where not measured
 
 
 def performance_of(run: FinishedRun) -> list[Performance]:
-    """Measures of every stage that labels, mixture first; without data those of the latents.
+    """Measures of every stage that labels, mixture first, of a run whose data are known.
 
     All stages are measured on the same samples, drawn with ``run.seed``.
     """
     stages, seed, performances = run.labelling, run.settings.run.seed, []
-    if not stages:
-        return []
     index = usable_sample(np.minimum.reduce([one.labels for one in stages]), MEASURED, seed)
     every = [(stage.labels[index].astype(np.int64), stage.n_clusters) for stage in stages]
-    space: list = [(None, None)] * len(stages)
-    if run.file is not None and len(index):
-        preparation = model_of(run, stages[-1]).preparation
-        space = deviations(run.file, preparation, index, every, seed)
-    for stage, (labels, _), (means, found) in zip(stages, every, space, strict=True):
-        frame = pandas.DataFrame({"silhouette_latent": silhouettes(stage.latents[index], labels)})
-        frame, k = frame if found is None else frame.join(found), stage.n_clusters
+    preparation = model_of(run, stages[-1]).preparation
+    space = deviations(run.file, preparation, index, every, seed)
+    for stage, (labels, k), (means, frame) in zip(stages, every, space, strict=True):
+        frame.insert(0, "silhouette_latent", silhouettes(stage.latents[index], labels))
         probability = stage.table["probability"].to_numpy(dtype=np.float64)
         measures = {"probability": measure(probability, stage.labels, k)}
         measures |= {name: measure(frame[name].to_numpy(), labels, k) for name in frame}
         scores = {}
-        for name in frame.columns[frame.columns.str.startswith("silhouette")]:
+        for name in ("silhouette_latent", "silhouette_data"):
             known = frame[name].notna().to_numpy()
             scores[name] = labels[known], frame[name].to_numpy()[known]
         sizes = np.r_[stage.sizes, stage.sizes.sum()]

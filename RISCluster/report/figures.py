@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ..catalogue.catalogue import count_occurrences, largest
+from ..catalogue.catalogue import count_occurrences
 from ..clustering.initialisation import MAX_TREE_SIZE, Trees
 from ..data.layouts import SpectrogramFile
 from ..data.loading import Preparation
@@ -30,12 +30,11 @@ from ..runs.cluster_map import read_cluster_map, read_means
 from ..runs.labels import cluster_title, usable_sample
 from ..runs.run import FinishedRun, FinishedStage
 from ..settings import Settings
-from .results import METHODS, STATION_ROWS, Results
+from .results import METHODS, Results
 
 COLUMNS = 8  # of the gallery
 CHOSEN_COLUMNS = 6
 RECONSTRUCTED = 6
-STATION_PANELS = 8
 
 
 # ---- files --------------------------------------------------------------------------------------
@@ -140,11 +139,6 @@ def reconstructions(results: Results) -> Figure:
     return samples.reconstructions(file, inputs.numpy(), z.numpy(), outputs.numpy(), titles)
 
 
-def _selection(results: Results) -> Figure:
-    choice = results.choice
-    return scores.selection_curves(choice["rows"], choice["k"], choice["criterion"])
-
-
 # ---- of the final clusters ----------------------------------------------------------------------
 
 
@@ -233,10 +227,6 @@ def _silhouettes(results: Results) -> Figure:
     return latent.silhouette_profiles(results.performances, titles)
 
 
-def _tree(results: Results) -> Figure:
-    return latent.centroid_tree(results.centroid_distances, [*map(plain, results.titles)])
-
-
 # ---- where and when -----------------------------------------------------------------------------
 
 
@@ -244,17 +234,12 @@ def _titled(results: Results) -> list[str]:
     return [plain(f"cluster {title}") for title in results.titles]
 
 
-def _stations(results: Results) -> Figure:
-    """Samples at the stations with most of them."""
-    counts = results.catalogue.by_station()
-    rows, titles = largest(counts, STATION_ROWS), _titled(results)
-    names = [plain(results.stations[row]) for row in rows]
-    return places.station_counts(names, counts[rows], range(len(titles)), titles)
-
-
-def _station_map(results: Results) -> Figure:
+def _station_map(results: Results) -> Figure | None:
+    """Clusters at the stations whose coordinates are known."""
     at, titles = results.located[0], _titled(results)
     known = np.flatnonzero(np.isfinite(at[:, 0]))
+    if not len(known):
+        return None
     names = [plain(results.catalogue.stations[row]) for row in known]
     counts = results.catalogue.by_station()[known]
     return places.station_map(names, at[known], counts, range(len(titles)), titles)
@@ -296,28 +281,25 @@ def _confusion(results: Results) -> Figure:
     return scores.known_classes(counts, order, titles, classes, title)
 
 
-def _reliability(results: Results) -> Figure:
-    return scores.reliability_curve([(stage.name, bins) for stage, _, bins in results.scores])
-
-
 # Functions that draw, by file name; of the final stage, "final" stands for its name.
 FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "AEC_loss": partial(_history, name="AEC"),
     "AEC_reconstructions": reconstructions,
-    "GMM_selection": _selection,
+    "GMM_selection": lambda x: scores.selection_curves(
+        x.choice["rows"], x.choice["k"], x.choice["criterion"]
+    ),
     "DEC_history": partial(_history, name="DEC"),
     "final_gallery": gallery,
     "final_embedding": _embedding,
     "final_map": label_map,
     "final_section": _section,
     "report_samples": chosen,
-    "report_stations": _stations,
     "report_station_map": _station_map,
     "report_occurrence": _occurrence,
     "report_profiles": _profiles,
-    "report_tree": _tree,
+    "report_tree": lambda x: latent.centroid_tree(x.centroid_distances, [*map(plain, x.titles)]),
     "report_confusion": _confusion,
-    "report_reliability": _reliability,
+    "report_reliability": lambda x: scores.reliability_curve([(a.name, b) for a, _, b in x.scores]),
     "report_means": _means,
     "report_silhouettes": _silhouettes,
 }

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from PIL import Image
 
 from .. import __version__
@@ -50,11 +50,8 @@ TECHNICAL = (
     ("choice", "Why this number of clusters", None),
     ("measures", "Measures of the clusters", None),
     ("comparison", "Mixture against refinement", None),
-    ("citing", "Citing", None),
 )
 MADE_FROM = re.compile('<meta name="riscluster-made-from" content="([^"]*)">')
-HEAD = 4096  # characters at the beginning of a page that hold it
-DOI = re.compile(r"\b10\.\d{4,9}/[\w./()-]*\w")
 MISSING, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 SHADES = 10  # steps of the shading of a table
 
@@ -73,7 +70,8 @@ def write_report(
         why = "; ".join(note.rstrip(".") for note in run.notes)
         if run.final is None or run.file is None:
             raise RunError(f"{run_folder}: has no labels or no data, which a page needs: {why}")
-        made = made_from(path)
+        made = MADE_FROM.search(path.read_text("utf-8", "replace") if path.is_file() else "")
+        made = made[1].split() if made else []
         if lacking := [name for name in STAGES if name in made and name not in run.stages]:
             raise RunError(
                 f"{path}: is not replaced by a page without {' and '.join(lacking)} ({why}); run "
@@ -95,15 +93,6 @@ def write_report(
     n = page.count('<figure class="picture">')
     log.info(f"report: {path.stat().st_size / 1e6:.1f} MB, {n} figures")
     return path
-
-
-def made_from(path: Path) -> list[str]:
-    """Stages that a page shows; none where there is no page."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", errors="replace") as file:
-        found = MADE_FROM.search(file.read(HEAD))
-    return found[1].split() if found else []
 
 
 def make_sections(results: Results, group: Sequence[tuple]) -> list[dict[str, Any]]:
@@ -181,20 +170,15 @@ def environment() -> Environment:
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.do"],
     )  # fmt: skip
     made.filters |= {
-        "shown": shown, "linked": linked, "percent": percent, "count": "{:,}".format,
-        "counted": count, "time": lambda time: str(time)[:19].replace("T", " "),  # UTC
+        "shown": shown, "count": "{:,}".format, "counted": count,
+        "percent": lambda share: MISSING if np.isnan(share) else f"{share:.1%}",
+        "time": lambda time: str(time)[:19].replace("T", " "),  # UTC
     }  # fmt: skip
     made.globals |= {
         "comparison": comparison, "fit": fit, "selection": selection,
         "performance": performance, "MAPS": MAPS, "METHODS": METHODS, "PANELS": PANELS,
     }  # fmt: skip
     return made
-
-
-def linked(text: str) -> Markup:
-    """Escaped text in which every DOI is a link."""
-    link = r'<a href="https://doi.org/\g<0>" rel="noopener noreferrer">\g<0></a>'
-    return Markup(DOI.sub(link, str(escape(text))))
 
 
 def shown(value: Any, digits: int = 4) -> str:
@@ -208,8 +192,3 @@ def shown(value: Any, digits: int = 4) -> str:
     whole = isinstance(value, (int, np.integer)) or abs(value) >= 1000
     text = f"{value:,.0f}" if whole else f"{value:#.{digits}g}".rstrip(".")
     return text.replace("-", MINUS)
-
-
-def percent(share: float) -> str:
-    """A share as ``12.5%``."""
-    return MISSING if np.isnan(share) else f"{share:.1%}"

@@ -20,9 +20,8 @@ from ..runs.run import FinishedRun, open_run, read_names
 from ..runtime import log
 from ..settings import Settings
 from .figures import gallery, label_map
-from .make_report import make_sections, render
+from .make_report import SECTIONS, make_sections, render
 from .results import Results
-from .sections import cards
 
 LARGEST = 10**7  # samples of new data, whose table is in memory
 
@@ -59,12 +58,8 @@ def write_new_page(
         for path, draw in draws.items():
             with new_file(path) as partial_file:
                 draw(results).savefig(partial_file, format=image)
-        sections = (
-            ("overview", "", lambda results: _overview(results, output)),
-            ("clusters", "Clusters", cards),
-            ("samples", "What to look at next", None),
-            ("map", "Map and time line", None),
-        )
+        sections = [one for one in SECTIONS if one[0] in ("clusters", "samples", "map")]
+        sections.insert(0, ("overview", "", lambda results: _overview(results, output)))
         title = f"{output.stem}, labelled with {known.folder.resolve().name}"
         write_text(page, render(results, title, make_sections(results, sections)))
     log.info(f"{page}: page; {', '.join(map(str, draws))}")

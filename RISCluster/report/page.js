@@ -10,7 +10,6 @@ const make = (tag, values = {}, ...content) => {
 root.classList.add("js");
 
 // ---- data: columns P of n samples, names and corrections by the user
-
 const D = JSON.parse(byId("data").textContent), P = {};
 const array = (type, text) => new globalThis[type](Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
 for (const [name, [type, text]] of Object.entries(D.columns)) P[name] = array(type, text);
@@ -29,10 +28,8 @@ function regroup() {
 }
 
 // ---- pictures of samples: grey images side by side, coloured here
-
-const shades = array("Uint8Array", D.colours);
+const shades = array("Uint8Array", D.colours), waves = D.trace ? array("Int8Array", D.trace.values) : null;
 const placed = (part) => new Map(part ? part.rows.map((i, at) => [i, at]) : []), large = placed(D.large), traces = placed(D.trace);
-const waves = D.trace ? array("Int8Array", D.trace.values) : null;
 const wave = (i) => waves.subarray(traces.get(i) * D.trace.length, (traces.get(i) + 1) * D.trace.length);
 for (const of of [D.large, D.tile]) { // bitmaps need no decoding at each use
   of.image = new Image();
@@ -77,7 +74,6 @@ function labels(to, width, height, top, left, right) { // of a small chart
 }
 
 // ---- what is shown: chosen clusters, a station, a box in a view
-
 const chosen = new Set(), on = new Uint8Array(n), counts = new Int32Array(clusters.length), views = [];
 let station = -1, boxed = null;
 function refresh() {
@@ -89,25 +85,23 @@ function refresh() {
   const total = counts.reduce((sum, one) => sum + one, 0), filtered = total < n;
   views.forEach((view) => view.draw());
   all(".card").forEach((card) => drawCard(card, filtered));
-  all(".sample .wave").forEach((canvas) => drawWave(canvas, +canvas.closest(".sample").dataset.i));
   all(".chip").forEach((e) => { e.ariaPressed = chosen.has(+e.dataset.c); });
   all("main [data-c]").forEach((e) => e.toggleAttribute("data-off", chosen.size > 0 && !chosen.has(group[e.dataset.c])));
   all("main [data-s]").forEach((e) => e.toggleAttribute("data-off", station >= 0 && e.dataset.s !== stations[station]));
   all(".sample").forEach((e) => { e.style.opacity = on[e.dataset.i] ? 1 : 0.25; });
+  all(".sample .wave").forEach((canvas) => drawWave(canvas, +canvas.closest(".sample").dataset.i));
   byId("clear").disabled = !filtered;
   byId("state").textContent = filtered ? `${total.toLocaleString("en")} of ${n.toLocaleString("en")} samples` : "";
   byId("save-names").disabled = !names.some(Boolean);
   byId("save-corrections").disabled = !corrections.size;
 }
-function select(mask) { boxed = mask; refresh(); }
+const select = (mask) => { boxed = mask; refresh(); };
 
 // ---- cards
-
 const bound = (values) => values.reduce(([low, high], v) => [v < low ? v : low, v > high ? v : high], [Infinity, -Infinity]);
 const period = D.span || (P.time ? bound(P.time) : [0, 1]), span = period[1] - period[0] || 1;
 const part = (t) => (t - period[0]) / span, within = (t) => t >= period[0] && t <= period[1];
-const date = (t) => new Date(t).toISOString().replace("T", " ");
-const hour = (t) => Math.floor(t / 36e5) % 24;
+const date = (t) => new Date(t).toISOString().replace("T", " "), hour = (t) => Math.floor(t / 36e5) % 24;
 const tick = (t) => (span > 2 * 864e5 ? date(t).slice(0, 10) : date(t).slice(11, span > 12e4 ? 16 : 19));
 function bars(canvas, values, first, last, fill) {
   const [to, width, height] = pen(canvas), top = Math.max(1, ...values), step = width / values.length;
@@ -133,15 +127,13 @@ function drawCard(card, filtered) {
     hours[hour(P.time[i])]++;
     if (within(P.time[i])) rate[Math.min(39, Math.floor(40 * part(P.time[i])))]++;
   }
-  const merged = same >= 0 ? `one with cluster ${same}` : "";
-  find(".count").textContent = filtered ? `${counts[k].toLocaleString("en")} selected` : merged;
+  find(".count").textContent = filtered ? `${counts[k].toLocaleString("en")} selected` : same >= 0 ? `one with cluster ${same}` : "";
   if (clusters[k].spectrum) drawSpectrum(find(".spectrum"), clusters[k].spectrum, colour(k));
   if (find(".rate")) bars(find(".rate"), rate, tick(period[0]), tick(period[1]), colour(k));
   if (find(".hours")) bars(find(".hours"), hours, "0", "24", colour(k));
 }
 
 // ---- map and time line: points to look at, open, and select by a box
-
 class View {
   constructor(parent, x, y, margins) {
     Object.assign(this, { x, y, margins, from: null });
@@ -159,18 +151,14 @@ class View {
     const [to, width, height] = pen(this.base), size = n > 20000 ? 2 : n > 5000 ? 3 : 4;
     Object.assign(this, { width, height });
     pen(this.over);
-    this.decorate(to, width, height);
-    const order = Uint32Array.from(P.label.keys()).sort((a, b) => P.label[a] - P.label[b]);
-    for (const shown of [0, 1]) {
-      for (const i of order) {
-        if (on[i] !== shown || isNaN(this.x[i])) continue;
-        const [x, y] = this.at(i);
-        to.fillStyle = shown ? colour(P.label[i]) : "#8883";
-        to.fillRect(x - size / 2, y - size / 2, size, size);
-      }
+    this.decorate?.(to, width, height);
+    for (const i of Uint32Array.from(P.label.keys()).sort((a, b) => on[a] - on[b] || P.label[a] - P.label[b])) {
+      if (isNaN(this.x[i])) continue;
+      const [x, y] = this.at(i);
+      to.fillStyle = on[i] ? colour(P.label[i]) : "#8883";
+      to.fillRect(x - size / 2, y - size / 2, size, size);
     }
   }
-  decorate() {}
   nearest(x, y) {
     let best = -1, least = 100;
     for (let i = 0; i < n; i++) {
@@ -195,11 +183,8 @@ class View {
     if (!this.from) return;
     const [x, y] = this.from, to = [e.offsetX, e.offsetY];
     this.from = null;
-    if (Math.hypot(to[0] - x, to[1] - y) < 5) {
-      const i = this.nearest(...to);
-      if (i < 0) select(null); else look(i);
-      return;
-    }
+    const i = this.nearest(...to), isClick = Math.hypot(to[0] - x, to[1] - y) < 5;
+    if (isClick) return i < 0 ? select(null) : look(i);
     const between = (v, a, b) => v >= Math.min(a, b) && v <= Math.max(a, b);
     select(Uint8Array.from(P.label, (_, i) => { const [px, py] = this.at(i); return between(px, x, to[0]) && between(py, y, to[1]); }));
   }
@@ -236,12 +221,11 @@ function showTip(i, x, y) {
   tip.hidden = i < 0;
   if (i < 0) return;
   tip.replaceChildren(paint(make("canvas"), i), ...sentence(i).map((text) => make("div", {}, text)));
-  tip.style.left = `${Math.min(x + 14, innerWidth - 220)}px`;
-  tip.style.top = `${y + 14 > innerHeight - 240 ? y - 240 : y + 14}px`;
+  const left = Math.min(x + 14, innerWidth - 220), top = y + 14 > innerHeight - 240 ? y - 240 : y + 14;
+  Object.assign(tip.style, { left: `${left}px`, top: `${top}px` });
 }
 
 // ---- one sample, large
-
 const viewer = byId("viewer");
 let open = -1, audio = null;
 function look(i) {
@@ -256,8 +240,7 @@ function look(i) {
   byId("what").textContent = sentence(i).join(", ");
   byId("relabel").value = P.label[i];
   byId("mark").value = corrections.get(P.index[i])?.mark || "";
-  byId("play").disabled = !heard;
-  byId("play").textContent = heard ? `Play, ${D.trace.faster} times faster` : "No sound: no waveform";
+  Object.assign(byId("play"), { disabled: !heard, textContent: heard ? `Play, ${D.trace.faster} times faster` : "No sound: no waveform" });
   byId("more").replaceChildren(...together(i));
   byId("correct").hidden = D.corrections === null;
   if (!viewer.open) viewer.showModal();
@@ -270,10 +253,9 @@ function together(i) { // other samples of the event
 }
 function play() {
   audio ??= new AudioContext();
-  const values = wave(open), sound = audio.createBuffer(1, values.length, 8000), source = audio.createBufferSource();
-  sound.copyToChannel(Float32Array.from(values, (value) => value / 130), 0);
-  source.buffer = sound;
-  source.playbackRate.value = (D.trace.rate * D.trace.faster) / 8000;
+  const values = wave(open), buffer = audio.createBuffer(1, values.length, 8000);
+  buffer.copyToChannel(Float32Array.from(values, (value) => value / 130), 0);
+  const source = new AudioBufferSourceNode(audio, { buffer, playbackRate: (D.trace.rate * D.trace.faster) / 8000 });
   source.connect(audio.destination);
   source.start();
 }
@@ -285,48 +267,35 @@ function correct() {
   refresh();
 }
 
-// ---- files, tables
-
-function save(name, rows) {
+// ---- files
+const rowsOf = {
+  "names.csv": () => [["stage", "label", "size", "name"], ...clusters.map((one, k) => [D.stage, k, one.sized, names[k]])],
+  "corrections.csv": () => [["index", "label", "mark"], ...[...corrections].sort((a, b) => a[0] - b[0])
+    .map(([index, one]) => [index, one.label < 0 ? "" : one.label, one.mark || ""])],
+};
+function save(name) {
   const cell = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const text = rows.map((row) => `${row.map((v) => cell(`${v}`)).join(",")}\n`).join("");
+  const text = rowsOf[name]().map((row) => `${row.map((v) => cell(`${v}`)).join(",")}\n`).join("");
   make("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: name }).click();
   unsaved.delete(name);
 }
-const saveNames = () => save("names.csv", [["stage", "label", "size", "name"], ...clusters.map((one, k) => [D.stage, k, one.sized, names[k]])]);
-function saveCorrections() {
-  const rows = [...corrections].map(([index, one]) => [index, one.label < 0 ? "" : one.label, one.mark || ""]);
-  save("corrections.csv", [["index", "label", "mark"], ...rows.sort((a, b) => a[0] - b[0])]);
-}
-function sort(head) { // a table by a column; again: downwards
-  const table = head.closest("table"), at = head.cellIndex, sign = head.ariaSort === "ascending" ? -1 : 1;
-  const key = (row) => row.cells[at].textContent.replace(/[,%]/g, "").replace("\u2212", "-");
-  const compare = (a, b) => (isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b);
-  all("th", table).forEach((other) => { other.ariaSort = null; });
-  head.ariaSort = sign > 0 ? "ascending" : "descending";
-  table.tBodies[0].append(...[...table.tBodies[0].rows].sort((a, b) => sign * compare(key(a), key(b))));
-}
 
 // ---- start
-
 function start() {
   all(".sample").forEach((e) => {
     const i = +e.dataset.i, canvas = traces.has(i) ? [make("canvas", { className: "wave" })] : [];
     e.firstChild.append(...canvas, paint(make("canvas"), i));
     e.onclick = () => look(i);
   });
-  all("th").forEach((e) => { e.onclick = () => sort(e); });
   all(".chip").forEach((e) => { e.onclick = () => { if (!chosen.delete(+e.dataset.c)) chosen.add(+e.dataset.c); refresh(); }; });
   all("input.name").forEach((e) => { e.oninput = () => { names[e.dataset.k] = e.value.trim(); unsaved.add("names.csv"); regroup(); refresh(); }; });
   const act = (id, name, work) => { if (byId(id)) byId(id)[name] = work; };
   act("station", "onchange", (e) => { station = +e.target.value; refresh(); });
   act("clear", "onclick", () => { chosen.clear(); station = -1; if (byId("station")) byId("station").value = -1; select(null); });
-  act("save-names", "onclick", saveNames);
-  act("save-corrections", "onclick", saveCorrections);
+  for (const name of ["names", "corrections"]) act(`save-${name}`, "onclick", () => save(`${name}.csv`));
   act("close", "onclick", () => viewer.close());
   act("play", "onclick", play);
-  act("relabel", "onchange", correct);
-  act("mark", "onchange", correct);
+  for (const id of ["relabel", "mark"]) act(id, "onchange", correct);
   byId("relabel").append(...clusters.map((_, k) => make("option", { value: k }, title(k))));
   if (byId("latents") && P.x) views.push(new View(byId("latents"), Float32Array.from(P.x, (v) => v / 65535), Float32Array.from(P.y, (v) => 1 - v / 65535), [8, 8, 8, 8]));
   if (byId("times") && P.time) {
@@ -338,13 +307,12 @@ function start() {
   all(".view:empty").forEach((e) => e.closest("figure").remove());
   regroup();
   refresh();
-  const print = (paper) => { root.classList.toggle("print", paper); refresh(); }; // ink on paper
-  addEventListener("beforeprint", () => print(true));
-  addEventListener("afterprint", () => print(false));
+  for (const when of ["beforeprint", "afterprint"]) { // ink on paper
+    addEventListener(when, () => { root.classList.toggle("print", when === "beforeprint"); refresh(); });
+  }
   addEventListener("beforeunload", (e) => { if (unsaved.size) e.preventDefault(); });
   addEventListener("resize", () => requestAnimationFrame(refresh));
   matchMedia("(prefers-color-scheme: dark)").onchange = refresh;
-  root.classList.add("ready");
 }
 // Before the window's load event, so that pictures and prints made then are complete.
 D.large.image.addEventListener("load", start);

@@ -21,7 +21,7 @@ from ..data.sets import open_data
 from ..data.synthetic import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
 from ..errors import SettingsError, TrainingError
-from ..evaluation.metrics import agreement, clustering_summary, event_metrics, sampled_silhouettes
+from ..evaluation.metrics import label_metrics
 from ..io import locked, read_json, sha256, write_json, write_text
 from ..models.autoencoder import Encoder
 from ..run_folder import StageFolder
@@ -101,11 +101,7 @@ class Session:
 
     def scores(self, latents: np.ndarray, labelling: Labelling) -> tuple[tuple, dict[str, Any]]:
         """Samples with silhouettes in latent space, and the metrics of every stage that labels."""
-        file, labels = self.file, labelling.labels
-        sampled = sampled_silhouettes(latents, labels, self.seed)
-        summary = clustering_summary(labelling, sampled[1])
-        events, known = event_metrics(file, labels, self.seed), agreement(labels, file.labels())
-        return sampled, summary | events | known
+        return label_metrics(self.file, latents, labelling, self.seed)
 
     def is_done(self) -> bool:
         """Whether the stage is complete; logs it."""

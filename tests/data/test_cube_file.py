@@ -112,10 +112,10 @@ def test_times_names_and_distances(tmp_path):
 @pytest.mark.parametrize(
     ("keys", "coordinates", "text"),
     [
-        ({"channels": "3:9"}, {}, "channels = 3:9 takes 4 of 7 channels, 0 to 6; allowed"),
-        ({"window": 20, "times": "::3"}, {}, "takes 17 of 50 times, .* a window of 20 fits"),
-        ({"window_channels": 8}, {}, "takes 7 of 7 channels, .* a window of 8 fits"),
-        ({}, {"time_coords": np.arange(49)}, r"\(50, 7, 5\), .*time_coords of shape \(49,\)"),
+        ({"channels": "3:9"}, {}, "channels = 3:9 takes 4 of 7 channels; allowed"),
+        ({"window": 20, "times": "::3"}, {}, "takes 17 of 50 times; .* a window of 20 fits"),
+        ({"window_channels": 8}, {}, "takes 7 of 7 channels; .* a window of 8 fits"),
+        ({}, {"time_coords": np.arange(49)}, r"\(50, 7, 5\), and .*time_coords \(49,\)"),
         ({}, {"loc_coords": np.r_[1:7, np.nan]}, "loc_coords must hold finite numbers"),
         ({}, {"time_coords": np.arange(50)[::-1]}, "time_coords descends; allowed"),
         ({}, {"data2": CUBE}, r"no data set 'b' .* has data \(50, 7, 5\), data2"),

@@ -124,7 +124,11 @@ def test_times_that_cannot_be_read_are_logged_once_with_the_first(tmp_path, capl
         ("spectrogram", np.ones((0, 8, 8)), "holds 0 samples of 8 x 8"),
         ("images", np.ones((3, 16, 20)), r"the file has images \(3, 16, 20\); set"),
         ("spectrogram", np.ones((5, 3, 8)), "3 x 8 .* allowed: real numbers, samples of 4 x 4"),
-        ("frequency", np.arange(20), r"frequency of shape \(20,\).* one value a step.*dimensions"),
+        (
+            "frequency",
+            np.arange(20),
+            r"coordinate frequency \(20,\).* one value a step.*dimensions",
+        ),
         ("frequency", np.arange(16)[::-1], "does not ascend from bin to bin; allowed"),
         ("frequency", ["a"] * 16, "frequency axis"),
     ],

@@ -78,7 +78,7 @@ def test_split(tmp_path):
     assert np.array_equal(draw_split(500, 100, 0.2, 1).train, draw_split(500, 100, 0.2, 1).train)
     assert len(draw_split(2, 0, 0.99, 0).train) == 1
     assert draw_split(10, 50000, 0.2, 0).both.tolist() == list(range(10))
-    with pytest.raises(DataError, match="two samples at least"):
+    with pytest.raises(DataError, match="two at least, for training"):
         draw_split(100, 1, 0.2, 0)
     split = draw_split(1000, 100, 0.2, seed=3)
     assert (len(split.train), len(split.validation)) == (80, 20)

@@ -84,5 +84,3 @@ def test_of_a_run(made_run):
     assert [row[0] for row in table["rows"]] == ["0", "1 wind", "2", "all"]
     assert (table["clusters"], table["rows"][-1][1:3]) == ([0, 1, 2, None], [95, 1.0])
     assert table["header"][:4] == ["Cluster", "Size", "Share", "Mean probability"]
-    with open_run(made_run, ["data.file=nowhere.h5"]) as run:
-        assert list(performance_of(run)[-1].measures) == ["probability", "silhouette_latent"]

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 WORDS = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe")
-
 LONGEST_WAIT = 120  # s for an answer
 
 
 class Browser:
-    """A page in Chromium; as a context it ends with it."""
+    """A page in Chromium."""
 
     def __init__(self, folder: Path):
         command = [shutil.which("chromium"), *WORDS, f"--user-data-dir={folder}"]
@@ -35,10 +34,7 @@ class Browser:
         self.session = {"sessionId": found["sessionId"]}
         self("Page.enable")
 
-    def __enter__(self) -> "Browser":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self.session = {}
         self("Browser.close")
         self.process.wait()
@@ -68,7 +64,8 @@ class Browser:
 
     def open(self, page: Path, width: int = 1400, height: int = 3000) -> None:
         """Open a file, and wait until it is loaded and its script has drawn."""
-        self.size(width, height)
+        size = {"width": width, "height": height, "mobile": False, "deviceScaleFactor": 1}
+        self("Emulation.setDeviceMetricsOverride", **size)
         self.events.clear()
         self("Page.navigate", url=page.as_uri())
         while "Page.loadEventFired" not in self.events:
@@ -78,12 +75,6 @@ class Browser:
     def wait(self) -> None:
         """Wait until what was asked for is drawn."""
         self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-    def size(self, width: int, height: int) -> None:
-        self(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, mobile=False,
-            deviceScaleFactor=1,
-        )  # fmt: skip
 
     def run(self, script: str) -> Any:
         """The value of a script, also of a promise."""

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import time
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,33 +49,26 @@ def page_with(text: str) -> str:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_every_text_is_escaped(text):
     innocent, found = Elements(page_with("x")), Elements(page_with(text))
-    inside = lambda elements: {(tag, name) for tag, a in elements.tags for name in a}  # noqa: E731
-    assert inside(found) - inside(innocent) <= {("a", "rel"), ("a", "href")}
-    assert {tag for tag, _ in found.tags} <= {tag for tag, _ in innocent.tags} | {"a"}
-    assert len(found.of("script")) == 2
+    inside = lambda elements: [(tag, sorted(a)) for tag, a in elements.tags]  # noqa: E731
+    assert inside(found) == inside(innocent)
     assert text in "".join(found.texts)  # and is shown as it is
-    for link in found.of("a"):
-        assert re.fullmatch(r"#[\w-]+|https://doi\.org/10\.[\w./()-]+", link["href"])
 
 
 def test_nothing_is_loaded_and_only_this_script_and_style_count():
-    html = page_with("see doi 10.1029/2021JB021716.")
+    html = page_with("text")
     found = Elements(html)
     for tag, attributes in found.tags:
         assert tag not in ("link", "iframe", "object", "embed", "base", "form")
         assert not [name for name in attributes if name.startswith("on") or name == "style"]
         assert attributes.get("src", "data:").startswith("data:")
+        assert attributes.get("href", "#").startswith("#")
     assert "url(" not in html.split("<script>")[0]
-    [policy] = [
-        meta["content"] for meta in found.of("meta") if "default" in meta.get("content", "")
-    ]
+    policy = next(meta["content"] for meta in found.of("meta") if "http-equiv" in meta)
     assert policy.startswith("default-src 'none'; img-src data:;")
     for tag in ("script", "style"):
         text = re.search(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)[1]
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert f"{tag}-src 'sha256-{digest}'" in policy
-    link = {"href": "https://doi.org/10.1029/2021JB021716", "rel": "noopener noreferrer"}
-    assert link in found.of("a")
 
 
 @pytest.mark.parametrize(
@@ -91,14 +85,12 @@ def test_values(value, text):
 
 
 def test_table():
-    table = {"header": ("", "all", "a", "b"), "rows": [("x", 90, 10, 3), ("y", 0, 0, None)]}
-    macro = '{% from "sections.html" import data_table %}{{ data_table(t, "title") }}'
-    write = environment().from_string(macro).render
-    found = Elements(write(t=table | {"clusters": [2, None]}))
-    assert [row.get("data-c") for row in found.of("tr")] == [None, "2", None]
-    assert found.table("title")[2] == ["y", "0", "0", "–"]
     rows = [("x", 90, 10, 3), ("y", 0, 0, 0)]
-    found = Elements(write(t=table | {"shades": 2, "rows": rows}))
+    table = {"header": ("", "all", "a", "b"), "rows": rows, "shades": 2, "clusters": [2, None]}
+    macro = '{% from "sections.html" import data_table %}{{ data_table(t, "title") }}'
+    found = Elements(environment().from_string(macro).render(t=table))
+    assert [row.get("data-c") for row in found.of("tr")] == [None, "2", None]
+    assert found.table("title")[1] == ["x", "90", "10", "3"]
     kinds = [cell.get("class") for cell in found.of("td")]
     assert kinds == [None, "n", "n h10", "n h3", None, "n", "n", "n"]
 
@@ -125,7 +117,7 @@ def page(made_run, tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     shutil.which("chromium") or pytest.skip("no Chromium")
-    with Browser(tmp_path_factory.mktemp("user")) as made:
+    with closing(Browser(tmp_path_factory.mktemp("user"))) as made:
         yield made
 
 
@@ -208,7 +200,7 @@ def test_samples_answer_the_mouse(driver):
     assert driver.total == 95
 
 
-def test_clusters_and_stations_are_chosen_and_tables_sorted(driver):
+def test_clusters_and_stations_are_chosen(driver):
     driver.click(".chip", 1)
     assert driver.total == driver.run("P.label.filter((k) => k === 1).length")
     assert driver.count(".card:not([data-off])") == 1
@@ -216,10 +208,6 @@ def test_clusters_and_stations_are_chosen_and_tables_sorted(driver):
     driver.set("#station", 2, "change")
     assert driver.total == driver.run("P.station.filter((s) => s === 2).length")
     assert driver.count("tr[data-s]:not([data-off])") == 1
-    driver.click("#stations th", 1)
-    driver.click("#stations th", 1)
-    column = driver.run("all('#stations tbody tr').map((row) => +row.cells[1].textContent)")
-    assert column == sorted(column, reverse=True)
 
 
 def test_names_and_corrections_are_saved(page, driver, tmp_path):

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import sys
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,17 +15,13 @@ from RISCluster.errors import MissingPackage, RunError, SettingsError
 from RISCluster.report import figures
 from RISCluster.report import make_report as report
 from RISCluster.report.figures import FIGURES, image_of
-from RISCluster.report.make_report import made_from, write_report
+from RISCluster.report.make_report import MADE_FROM, write_report
 from RISCluster.report.results import Results
 from RISCluster.run_folder import StageFolder
 from RISCluster.runs.run import open_run
 from RISCluster.settings import load_settings
 from RISCluster.stages.refine import run_dec
 from tests.report.html import Elements, one_pixel
-
-
-def anchors(html: str) -> list[str]:
-    return [section["id"] for section in Elements(html).of("section")]
 
 
 def fails(*_):
@@ -40,42 +36,33 @@ def few_sections(monkeypatch):
     monkeypatch.setattr(report, "TECHNICAL", ())
 
 
-@pytest.fixture(scope="session")
-def drawn_report(made_run, tmp_path_factory) -> Path:
-    """A run with its report and figures, drawn once; not to be changed."""
-    folder = Path(shutil.copytree(made_run, tmp_path_factory.mktemp("drawn") / "run"))
-    shutil.rmtree(folder / "figures", ignore_errors=True)
-    make = Figure.__init__
-    with pytest.MonkeyPatch.context() as patch:  # to lay them out takes half of the time
-        patch.setattr(
-            Figure, "__init__", lambda self, *words, layout, **more: make(self, *words, **more)
-        )
-        write_report(folder)
-    return folder
-
-
-def test_whole_report(drawn_report):
-    html = (drawn_report / "report.html").read_text(encoding="utf-8")
+def test_whole_report(run_folder, monkeypatch):
+    make = Figure.__init__  # to lay figures out takes half of the time
+    monkeypatch.setattr(
+        Figure, "__init__", lambda self, *words, layout, **more: make(self, *words, **more)
+    )
+    html = write_report(run_folder).read_text(encoding="utf-8")
     found = Elements(html)
-    assert anchors(html) == [
+    assert [section["id"] for section in found.of("section")] == [
         "overview", "clusters", "samples", "map", "stations", "time", "relations", "truth", "run",
-        "training", "choice", "measures", "comparison", "citing",
+        "training", "choice", "measures", "comparison",
     ]  # fmt: skip
     assert "could not be drawn" not in html
     assert "left out: " not in html
-    saved = {path.name for path in (drawn_report / "figures").iterdir()}
-    assert {"AEC_loss.png", "AEC_reconstructions.png", "DEC_embedding.png"} <= saved
-    assert len([name for name in saved if name.endswith(".png")]) == len(found.of("img")) > 12
+    saved = {path.stem for path in run_folder.glob("figures/*.png")}
+    drawn = {name.replace("final", "DEC") for name in FIGURES}
+    assert drawn - saved == {"DEC_map", "DEC_section", "report_samples", "report_station_map"}
+    assert len(saved) == len(found.of("img"))
     ids = [attributes["id"] for _, attributes in found.tags if attributes.get("id")]
     assert len(ids) == len(set(ids))
-    assert {a["href"][1:] for a in found.of("a") if a["href"].startswith("#")} <= set(ids)
+    assert {a["href"][1:] for a in found.of("a")} <= set(ids)
 
 
 def test_a_section_or_figure_that_fails_becomes_a_note(
     run_folder, few_sections, monkeypatch, caplog
 ):
     html = write_report(run_folder).read_text(encoding="utf-8")
-    assert anchors(html) == ["map", "b"]
+    assert [section["id"] for section in Elements(html).of("section")] == ["map", "b"]
     assert "This section is left out: KeyError: '<i>lost</i>'" in "".join(Elements(html).texts)
     assert "Known: left out: KeyError" in caplog.text
     monkeypatch.setitem(FIGURES, "report_tree", fails)
@@ -92,7 +79,7 @@ def test_less_is_refused_or_does_not_replace_more(run_folder, tmp_path, capsys, 
     with pytest.raises(RunError, match=r"no labels or no data.* nowhere\.h5"):
         write_report(run_folder, ["data.file=nowhere.h5"])
     page = write_report(run_folder)
-    assert made_from(page) == ["AEC", "GMM", "DEC"]
+    assert MADE_FROM.search(page.read_text("utf-8"))[1] == "AEC GMM DEC"
     StageFolder(run_folder, "DEC").begin({"something": "else"}, "[run]\n")
     before = {path: path.read_bytes() for path in (page, run_folder / "names.csv")}
     assert main(["report", "--run", str(run_folder)]) == 2
@@ -107,7 +94,7 @@ def test_less_is_refused_or_does_not_replace_more(run_folder, tmp_path, capsys, 
     assert before == {path: path.read_bytes() for path in before}
     page.unlink()
     write_report(run_folder)
-    assert made_from(page) == ["AEC", "GMM"]
+    assert MADE_FROM.search(page.read_text("utf-8"))[1] == "AEC GMM"
     shutil.rmtree(run_folder / "GMM")
     with pytest.raises(RunError, match="has no labels or no data, which a page needs: "):
         write_report(run_folder)
@@ -144,49 +131,25 @@ def test_places_and_packages(run_folder, few_sections, monkeypatch):
 # ---- at the end of a run ----
 
 
-@pytest.fixture
-def refine(run_folder):
-    """Run the third stage again, with figures and further words."""
-
-    def run(*words):
-        where = (f"run.folder={run_folder.parent}", f"run.name={run_folder.name}")
-        settings = load_settings(run_folder / "DEC/config.ini", (*where, "run.figures=yes", *words))
-        shutil.rmtree(run_folder / "DEC")
-        run_dec(settings)
-
-    return run
-
-
-def test_the_stage_asks_for_a_package_before_it_begins(run_folder, refine, monkeypatch):
+def test_refinement_asks_for_a_package_and_makes_one_report_of_a_sweep(
+    run_folder, monkeypatch, capsys
+):
+    words = f"run.folder={run_folder.parent}", f"run.name={run_folder.name}", "run.figures=yes"
+    load = partial(load_settings, shutil.move(run_folder / "DEC/config.ini", run_folder))
+    shutil.rmtree(run_folder / "DEC")
     monkeypatch.setitem(sys.modules, "openTSNE", None)
     with pytest.raises(MissingPackage, match="pip install openTSNE"):
-        refine("report.embedding=opentsne")
+        run_dec(load((*words, "report.embedding=opentsne")))
     assert not (run_folder / "DEC").exists()
-
-
-def test_a_sweep_makes_it_once_and_a_fault_of_it_spoils_no_run(
-    run_folder, refine, monkeypatch, capsys
-):
     made = []
     monkeypatch.setattr(report, "write_report", lambda folder: made.append(folder) or fails())
-    refine("dec.lr=0.001,0.01")
+    run_dec(load((*words, "dec.lr=0.001,0.01")))
     assert made == [run_folder]
     assert "the report could not be made: KeyError" in capsys.readouterr().out
     assert (run_folder / "DEC/metrics.json").exists()
 
 
 # ---- figures ----
-
-
-@pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
-def test_figures_have_the_format_of_the_run(run_folder, monkeypatch, suffix, start):
-    with open_run(run_folder, [f"run.figure_format={suffix}"]) as run:
-        monkeypatch.setitem(FIGURES, "report_tree", lambda _: Figure(figsize=(2, 1), dpi=120))
-        path = run_folder / f"figures/report_tree.{suffix}"
-        image_of(Results(run), "report_tree")
-        assert not path.exists()
-        assert image_of(Results(run, writes=True), "report_tree").size == (240, 120)
-        assert path.read_bytes().startswith(start)
 
 
 def test_what_stages_have_drawn_is_not_drawn_again(run_folder, monkeypatch):

@@ -1,33 +1,43 @@
-"""Values and texts of the sections below the cards."""
+"""Values and texts of the sections, and the data of the script."""
 
+import base64
+import io
+import shutil
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pandas
 import pytest
+from PIL import Image
 
 from RISCluster.clustering.selection import contradictions, read_rows
 from RISCluster.errors import CheckpointError
-from RISCluster.report import results, sections
+from RISCluster.report import results, samples, sections
+from RISCluster.report.results import Results
 from RISCluster.runs.run import open_run
 from tests import made
 from tests.report.html import Section
 
 
+@pytest.fixture
+def opened(made_run):
+    with open_run(made_run) as run:
+        yield run
+
+
 def with_table(run, table, k=3):
     """The run with other labels."""
     sizes = np.bincount(table["label"][table["label"] >= 0], minlength=k).tolist()
-    stage = run.final
-    stage = replace(stage, metrics=stage.metrics | {"n_clusters": k, "cluster_sizes": sizes})
+    metrics = run.final.metrics | {"n_clusters": k, "cluster_sizes": sizes}
+    stage = replace(run.final, metrics=metrics)
     stage.__dict__["table"] = table
     return replace(run, stages={**run.stages, stage.name: stage})
 
 
-def synthetic(n_days=120, k=3, n_stations=2, n=6):
-    """Cluster 0 occurs n times on every fourth day, the others once each day."""
-    rows = [(day, 0) for day in range(0, n_days, 4) for _ in range(n)]
-    rows += [(day, label) for day in range(n_days) for label in range(1, k)]
-    day, label = np.array(sorted(rows)).T
+def synthetic(n_days=120, k=3, n_stations=2):
+    """Each cluster once a day."""
+    day, label = np.divmod(np.arange(n_days * k), k)
     ids = [f"XH.S{i:03d}..HHZ" for i in range(n_stations)]
     return pandas.DataFrame(
         {
@@ -39,16 +49,103 @@ def synthetic(n_days=120, k=3, n_stations=2, n=6):
     )
 
 
+# ---- first screen, cards, samples ----
+
+
+def test_three_sentences_and_warnings(opened, monkeypatch):
+    opened.final.metrics.update(accuracy=0.98765, event_agreement=0.5)
+    opened.notes.append("out/names.csv: line 2: 'x' is no cluster.")
+    found, sizes = Section("overview", opened), opened.final.sizes
+    for text in (
+        "Deep embedded clustering sorted 95 samples of 4 stations from 2016-01-01 00:00:00 to ",
+        f" UTC into 3 clusters, from {sizes.min()} (cluster ",
+        "K = ", "; other criteria would select: AIC ",
+        " of the labels have a probability of 0.9 or more, ",
+        "; 1 unusable sample without a label.", "agreement within events 0.50; accuracy 0.99; NMI",
+    ):  # fmt: skip
+        assert text in found.text
+    assert len([a for a in found.of("p") if a["class"] == "lead"]) == 3
+    assert found.notes[0] == opened.notes[0]
+    assert "Few samples: 95 for 3 clusters." in found.notes
+    opened.final.metrics["refined"] = False
+    ids = np.where(opened.final.labels == 0, "XH.DR01..HHZ", "XH.DR00..HHZ")
+    opened.final.table["trace_id"] = pandas.Categorical(ids)
+    monkeypatch.setattr(sections, "ONE_STATION", 0)
+    notes = Section("overview", opened).notes
+    assert "Refinement separated neighbours: the labels of DEC are the mixture's." in notes
+    assert "100.0% of cluster 0 are from station XH.DR01 alone." in notes
+
+
+def test_cards_have_all_facts(opened):
+    with h5py.File(opened.file.path) as file:
+        x, frequency = file["spectrogram"][:], file["frequency"][:]
+    table = opened.final.table
+    table["event_id"] = np.arange(96) // 4
+    found, mine = Section("clusters", opened), x[table["label"] == 0].reshape(-1, x[0].size)
+    peak, where = np.median(mine.max(1)), np.median(frequency[mine.argmax(1) // 20])
+    facts = found.facts[0]
+    assert float(facts["Peak amplitude"].split()[0]) == pytest.approx(peak, rel=0.01)
+    assert facts["Peak frequency"].startswith(f"{where:.3g}"[:3])
+    assert facts["Stations"].startswith("4 of 4, most at XH.DR")
+    assert facts["Stations"].count("XH.DR") == 3
+    assert facts["Nearest clusters"].count("(") == 2
+    assert "from 20 to 6 h UTC" in facts["Hour of day"]
+    n = (table.groupby("event_id")["label"].agg(lambda x: x.mode()[0]) == 0).sum()
+    assert facts["Events"] == f"{n}, at 4 stations (median; quartiles 4 to 4)"
+    assert len([a for a in found.of("button") if a["class"] == "sample"]) == 18
+    assert "in 24 events" in Section("overview", opened).text
+
+
+def test_samples_to_look_at(opened):
+    opened.final.table["event_id"] = np.arange(96) // 4
+    opened.final.table.loc[:, "label"] = np.where(np.arange(96) % 4 == 3, 1, 0).astype("i2")
+    chosen = dict(sections.samples_to_look_at(Results(opened)))
+    assert len(chosen) == sections.MOST
+    assert list(chosen.values()).count("3 of 4 records of its event are in 0") >= 6
+    assert any("of the training samples are less likely" in why for why in chosen.values())
+
+
+def test_data_of_the_script(made_run, tmp_path, monkeypatch):
+    with open_run(made_run) as run:
+        other = shutil.copy(run.file.path, tmp_path / "with.h5")
+    with h5py.File(other, "a") as file:
+        file["trace"] = np.random.default_rng(0).normal(size=(96, 200)).astype("f4")
+        file["trace"].attrs.update(sampling_rate=100.0, units="m/s")
+    with open_run(made_run, [f"data.file={other}"]) as run:
+        found = Results(run)
+        sections.cards(found)
+        monkeypatch.setattr(samples, "POINTS", 30)
+        few = Results(run)
+        few.chosen = tuple(range(50, 80))
+        sections.cards(few)
+        assert {*few.chosen, *(sample for sample, _ in few.look)} < set(few.shown.tolist())
+        assert 30 <= len(few.shown) < 95
+        labels = run.final.labels[run.final.labels >= 0].tolist()
+    data = found.data
+    kind, text = data["columns"]["label"]
+    assert (kind, data["columns"]["index"][0]) == ("Int16Array", "Uint32Array")
+    assert np.frombuffer(base64.b64decode(text), "i2").tolist() == labels
+    sheet = Image.open(io.BytesIO(base64.b64decode(data["tile"]["source"].split(",")[1])))
+    assert sheet.size[1] // data["tile"]["height"] * data["tile"]["columns"] >= 95
+    assert np.shape(data["clusters"][0]["spectrum"]) == (3, 16)
+    trace = data["trace"]
+    assert (trace["rate"], trace["unit"], trace["length"]) == (100, "m/s", 200)
+    assert trace["faster"] == round(1500 / 8.5)
+    values = np.frombuffer(base64.b64decode(trace["values"]), "i1").reshape(-1, 200)
+    assert len(values) == len(trace["rows"]) == len(trace["peaks"])
+    assert np.abs(values.astype(int)).max(1).tolist() == [127] * len(values)
+
+
 # ---- where and when ----
 
 
-def test_stations_and_their_map(run_folder, tmp_path):
+def test_stations_and_their_map(made_run, tmp_path):
     (tmp_path / "st.csv").write_text(
         "net,sta,lat,lon\nXH,DR00,-80,179\nXH,DR01,-80.5,-179\nXH,DR02,-81,178\nXH,Q,99,0\n"
     )
-    with open_run(run_folder, [f"report.stations={tmp_path / 'st.csv'}"]) as run:
+    with open_run(made_run, [f"report.stations={tmp_path / 'st.csv'}"]) as run:
         found = Section("stations", run)
-        assert list(found.figures) == ["report_stations", "report_station_map"]
+        assert list(found.figures) == ["report_station_map"]
         stations = found.table("each station")
         assert stations[0] == ["station", "all", "0", "1", "2"]
         assert [row[0] for row in stations[1:]] == [f"XH.DR0{i}" for i in range(4)]
@@ -60,82 +157,76 @@ def test_stations_and_their_map(run_folder, tmp_path):
         assert "st.csv: 1 station left out, the first in line 5" in notes
 
 
-def test_times_and_seasons(run_folder):
-    with open_run(run_folder, ["report.interval=month"]) as run:
-        found, table = Section("time", run), run.final.table
-        assert list(found.figures) == ["report_occurrence", "report_profiles"]
-        seasons = found.table("season")
-        assert seasons[0] == ["cluster", "all", "Dec-Feb", "Mar-May", "Jun-Aug", "Sep-Nov"]
-        winter = ((np.arange(96) % 12 < 2) | (np.arange(96) % 12 == 11)) & (table["label"] == 0)
-        assert seasons[1][2] == str(winter.sum())
-    two = with_table(run, synthetic(400))
+def test_times_and_seasons(made_run, opened):
+    found, label = Section("time", opened), opened.final.labels
+    assert list(found.figures) == ["report_occurrence", "report_profiles"]
+    seasons = found.table("season")
+    assert seasons[0] == ["cluster", "all", "Dec-Feb", "Mar-May", "Jun-Aug", "Sep-Nov"]
+    winter = ((np.arange(96) % 12 < 2) | (np.arange(96) % 12 == 11)) & (label == 0)
+    assert seasons[1][2] == str(winter.sum())
+    two = with_table(opened, synthetic(400))
     years = Section("time", two).table("season")
     assert years[0][-2:] == ["2016", "2017"]
     assert [int(row[-2]) + int(row[-1]) for row in years[1:]] == two.final.sizes.tolist()
-    with open_run(run_folder, ["report.seasons=12-2"]) as run:
+    with open_run(made_run, ["report.seasons=12-2"]) as run:
         row = Section("time", run).table("season")[1]
     assert int(row[2]) + int(row[3]) == int(row[1])  # other months
 
 
-def test_span_moments_and_axis(run_folder):
+def test_span_moments_and_axis(made_run):
     words = (
-        "report.span=2016-03-01/2016-06-01",
+        "report.span=2016-03-01/2016-06-01", "report.interval=month", "report.log_axis=yes",
         "report.moments=2016-04-10T12:00 big storm, 2017-01-01",
-    )
-    with open_run(run_folder, [*words, "report.interval=month", "report.log_axis=yes"]) as run:
+    )  # fmt: skip
+    with open_run(made_run, words) as run:
         found, table = Section("time", run), run.final.table
-        assert "Samples from 2016-03-01 00:00:00 to 2016-06-01 00:00:00 UTC" in found.text
-        axes = found.figures["report_occurrence"].axes[0]
-        assert axes.get_yscale() == "symlog"
-        inside = table["starttime"].between("2016-03-01", "2016-06-30") & (table["label"] == 0)
-        assert np.nansum(axes.patches[0].get_data().values) == inside.sum()
-        assert "big storm" in [text.get_text() for text in axes.texts]
-        assert len(axes.lines) == 1
-        assert found.context["recording"].tolist() == [3, 4, 4, 4]  # DR03 begins in April
+    assert "Samples from 2016-03-01 00:00:00 to 2016-06-01 00:00:00 UTC" in found.text
+    axes = found.figures["report_occurrence"].axes[0]
+    assert axes.get_yscale() == "symlog"
+    inside = table["starttime"].between("2016-03-01", "2016-06-30") & (table["label"] == 0)
+    assert np.nansum(axes.patches[0].get_data().values) == inside.sum()
+    assert "big storm" in [text.get_text() for text in axes.texts]
+    assert len(axes.lines) == 1
+    assert found.context["recording"].tolist() == [3, 4, 4, 4]  # DR03 begins in April
 
 
-def test_missing_times_traces_or_both(run_folder):
-    with open_run(run_folder) as run:
-        table = run.final.table
-        timeless = with_table(run, table.drop(columns="starttime"))
-        assert Section("time", timeless).notes == ["The data have no start times."]
-        nowhere = with_table(run, table.drop(columns="trace_id"))
-        assert not Section("stations", nowhere).text
-        assert list(Section("time", nowhere).figures) == ["report_occurrence", "report_profiles"]
-        times = table["starttime"].copy()
-        times[[7, 8]] = np.datetime64("NaT")
-        times[11] = np.datetime64("1970-01-01T00:00:07")
-        found = Section("time", with_table(run, table.assign(starttime=times)))
-        assert "2 samples without a start time left out." in found.notes
-        assert (
-            "1 sample years away from all others left out, probably by a wrong clock: "
-            "the first is sample 11, 1970-01-01 00:00:07 UTC."
-        ) in found.notes
+def test_missing_times_traces_or_both(opened):
+    table = opened.final.table
+    timeless = with_table(opened, table.drop(columns="starttime"))
+    assert Section("time", timeless).notes == ["The data have no start times."]
+    nowhere = with_table(opened, table.drop(columns="trace_id"))
+    assert not Section("stations", nowhere).text
+    assert list(Section("time", nowhere).figures) == ["report_occurrence", "report_profiles"]
+    times = table["starttime"].copy()
+    times[[7, 8]] = np.datetime64("NaT")
+    times[11] = np.datetime64("1970-01-01T00:00:07")
+    found = Section("time", with_table(opened, table.assign(starttime=times)))
+    assert "2 samples without a start time left out." in found.notes
+    assert (
+        "1 sample years away from all others left out, probably by a wrong clock: "
+        "the first is sample 11, 1970-01-01 00:00:07 UTC."
+    ) in found.notes
 
 
-def test_many_stations_and_few_clusters(run_folder, monkeypatch):
+def test_many_stations_and_clusters(opened, monkeypatch):
     monkeypatch.setattr(results, "LARGEST", 2)
     monkeypatch.setattr(sections, "STATION_ROWS", 5)
-    with open_run(run_folder) as run:
-        run = with_table(run, synthetic(40, 4, 9), k=4)
-        found = Section("stations", run)
-        assert len(found.table("each station")) == 1 + 5
-        assert "The 5 stations with most samples, of 9." in found.text
-        assert "The 2 largest of 4 clusters are drawn." in Section("time", run).text
-        figure = found.figures["report_stations"]
-        texts = [text.get_text() for text in figure.legends[0].get_texts()]
-        assert texts == [f"cluster {label}" for label in range(4)]
+    run = with_table(opened, synthetic(40, 4, 9), k=4)
+    found = Section("stations", run)
+    assert len(found.table("each station")) == 1 + 5
+    assert "The 5 stations with most samples, of 9." in found.text
+    assert "The 2 largest of 4 clusters are drawn." in Section("time", run).text
 
 
-def test_environment_beside_the_occurrences(run_folder, tmp_path):
+def test_environment_beside_the_occurrences(made_run, tmp_path):
     path = tmp_path / "env.csv"
     lines = [f"2016-01-{day:02d}T{hour}:00Z,{day},x" for day in range(1, 32) for hour in (10, 20)]
     path.write_text("\n".join(["time,swell,remark", *lines]) + "\n")
-    with open_run(run_folder, [f"report.environment={path}", "report.interval=day"]) as run:
+    with open_run(made_run, [f"report.environment={path}", "report.interval=day"]) as run:
         found = Section("time", with_table(run, synthetic()))
-        assert f"{path}: Column 'remark' holds no number and is left out." in found.notes
-        line = found.figures["report_occurrence"].axes[-1].lines[0]
-        np.testing.assert_array_equal(line.get_ydata()[:32], [*range(1, 32), np.nan])
+    assert f"{path}: Column 'remark' holds no number and is left out." in found.notes
+    line = found.figures["report_occurrence"].axes[-1].lines[0]
+    np.testing.assert_array_equal(line.get_ydata()[:32], [*range(1, 32), np.nan])
 
 
 # ---- refinement and known classes ----
@@ -144,15 +235,11 @@ BEFORE, AFTER = [0, 0, 0, 1, 1, 2, -1], [0, 0, 1, 1, 1, 2, -1]
 LABELS, TRUTH = [0, 0, 0, 1, 1, -1], [1, 1, 0, 0, 0, 0]
 
 
-def names(axes, which):
-    return [label.get_text() for label in getattr(axes, f"get_{which}ticklabels")()]
-
-
 def test_refinement():
     gmm = made.stage("GMM", BEFORE, [1, 0.4, 0.9, 0.9, 0.9, 0.9, 0])
     found = Section("comparison", made.run(gmm, made.stage("DEC", AFTER, refined=True)))
-    for text in ("16.7%", "83.3% to 100.0%"):
-        assert text in found.text
+    assert "16.7%" in found.text
+    assert "83.3% to 100.0%" in found.text
     found = Section("comparison", made.run(gmm, made.stage("DEC", BEFORE, refined=False)))
     assert "separated neighbours" in found.notes[0]
     assert not Section("comparison", made.run(made.stage("GMM", BEFORE))).text
@@ -163,10 +250,10 @@ def test_scores_against_known_classes():
     found = Section("truth", made.run(*stages, truth=TRUTH, class_names=["quake", "noise"]))
     assert "5 samples have a class and a label, 1 lack one of them." in found.text
     scores = found.table("Scores")[1:]
-    assert [row[0] for row in scores] == ["GMM", "DEC"]
-    assert [row[1] for row in scores] == ["0.6000", "0.8000"]
+    assert [row[:2] for row in scores] == [["GMM", "0.6000"], ["DEC", "0.8000"]]
     axes = found.figures["report_confusion"].axes[0]
-    assert (names(axes, "x"), names(axes, "y")) == (["quake", "noise"], ["1", "0"])
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["quake", "noise"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["1", "0"]
     assert len(found.figures["report_reliability"].axes[0].get_legend().get_texts()) == 3
     assert "error of the final labels: 0.200" in found.text  # all are 1, and 4 of 5 are right
     assert "0.20 too high on average" in found.text
@@ -177,32 +264,22 @@ def test_scores_against_known_classes():
     assert apart.text == "No sample has both a label and a known class."
 
 
-# ---- run, training, K, citing ----
+# ---- run, training, K ----
 
 
-def test_run_training_and_measures(run_folder):
-    with open_run(run_folder) as run:
-        found, n = Section("run", run), run.stages["AEC"].metrics
-        rows = dict(found.table("Data")[1:])
-        assert rows["Samples"] == "96 of 16 x 20 (frequency x time)"
-        assert rows["Frequency"] == "1 to 8.5 Hz, step 0.5 Hz"
-        assert rows["Time span"].startswith("2016-01-01 00:00:00 to 2016-12-01 23:00:")
-        assert rows["Stations"] == "4"
-        assert rows["Trained on"] == f"{n['n_train']} samples, validated on {n['n_validation']}"
-        changed = {row[0]: tuple(row[1:3]) for row in found.table("differ from the defaults")}
-        assert changed["aec.n_features"] == ("3", "9")
-        assert "aec.lr" not in changed
-        found = Section("training", run)
-        assert list(found.figures) == ["AEC_loss", "AEC_reconstructions", "DEC_history"]
-        found = Section("measures", run)
-        assert [table["title"] for table in found.tables] == ["DEC: clusters", "GMM: clusters"]
-        assert list(found.figures) == [
-            "report_means", "report_silhouettes", "DEC_gallery", "DEC_embedding"
-        ]  # fmt: skip
-        assert list(Section("relations", run).figures) == ["report_tree"]
-        found = Section("citing", run)
-        assert "https://doi.org/10.1029/2021JB021716" in [a["href"] for a in found.of("a")]
-        assert "with PyTorch " in found.text
+def test_run_training_and_measures(opened):
+    found, n = Section("run", opened), opened.stages["AEC"].metrics
+    rows = dict(found.table("Data")[1:])
+    assert rows["Samples"] == "96 of 16 x 20 (frequency x time)"
+    assert rows["Frequency"] == "1 to 8.5 Hz, step 0.5 Hz"
+    assert rows["Time span"].startswith("2016-01-01 00:00:00 to 2016-12-01 23:00:")
+    assert rows["Stations"] == "4"
+    assert rows["Trained on"] == f"{n['n_train']} samples, validated on {n['n_validation']}"
+    changed = {row[0]: tuple(row[1:3]) for row in found.table("differ from the defaults")}
+    assert changed["aec.n_features"] == ("3", "9")
+    assert "aec.lr" not in changed
+    tables = Section("measures", opened).tables
+    assert [table["title"] for table in tables] == ["DEC: clusters", "GMM: clusters"]
 
 
 VALUES = {
@@ -226,8 +303,7 @@ def test_choice_of_k(tmp_path):
     assert "K = 3 was selected by BIC; half-samples agree by an adjusted Rand index" in found.text
     assert "; other criteria would select: AIC 5, silhouette 2, " in found.text
     assert [row[2] for row in found.table("Choice")[1:]] == ["3", "5", "2", "–", "3", "4", "–"]
-    values = VALUES | {"silhouette": [0.1, 0.2, 0.3, 0.4]}
-    found = choice(tmp_path, values, gmm, dec)
+    found = choice(tmp_path, VALUES | {"silhouette": [0.1, 0.2, 0.3, 0.4]}, gmm, dec)
     (text,) = contradictions(read_rows(tmp_path / "selection.csv"), 3, "bic")
     assert found.notes[0] == f"{text[0].upper()}{text[1:]}."
     assert "2 clusters (dec.n_clusters), not the 3 selected" in found.notes[1]
