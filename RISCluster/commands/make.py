@@ -122,7 +122,7 @@ def run_cube(arguments: argparse.Namespace) -> None:
 
     words, settings = _paths_and_settings(arguments, "records")
     source, target = as_path(words[0]), arguments.output
-    if len(words) == 1 and holds_cube(source) and source != target:
+    if len(words) == 1 and holds_cube(source, settings.data.dataset) and source != target:
         require_new(target, arguments.overwrite)
         cut_cube(source, target, settings)
     else:

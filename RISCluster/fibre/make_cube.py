@@ -14,7 +14,7 @@ import scipy.signal
 
 from .. import __version__
 from ..data.layouts import SMALLEST, open_spectrograms
-from ..data.storage import open_storage, stamp
+from ..data.storage import stamp
 from ..data.times import SECOND, nanoseconds_to_iso
 from ..errors import DataError, SettingsError
 from ..io import is_remote, need, new_file, require_room
@@ -284,15 +284,14 @@ def _write_axes(root: Any, data: Any, axes: dict[str, Any]) -> None:
         data.attrs["coordinates"] = " ".join(beside)
 
 
-def holds_cube(path: Path) -> bool:
-    """Whether a file is a cube and no record: a Zarr store, or HDF5 whose largest array is one."""
+def holds_cube(path: Path, dataset: str) -> bool:
+    """Whether a path is a cube and no record: a Zarr store, or a file that opens as one."""
     if is_remote(path) or path.suffix.lower() == ".zarr":
         return True
-    if not path.is_file() or not h5py.is_hdf5(path):
-        return False
-    with contextlib.closing(open_storage(path, "the cube")) as storage:
-        largest = max(storage.arrays.values(), key=lambda array: array.size or 0, default=None)
-        return largest is not None and largest.ndim == 3
+    whole = CubeSettings(window=SMALLEST, stride=1)
+    with contextlib.suppress(DataError), open_spectrograms(path, "cube", dataset, whole):
+        return True
+    return False
 
 
 def cut_cube(path: Path, target: Path, settings: Settings) -> None:

@@ -284,20 +284,35 @@ class Catalogue:
     def _write(self) -> None:
         io.write_text(self.place, self.journal.to_csv(index=False, lineterminator="\n"))
 
-    def add(self, name: str, table: Path, *values: object) -> None:
-        """Add the rows of a table of labels, if there is one, and a line to the journal."""
-        with io.write_errors(self.path), self.path.open("a", encoding="utf-8", newline="") as out:
-            if table.exists():
+    def add(self, run: Predictor, path: Path, name: str, stamp: tuple[int, int]) -> None:
+        """Label a file, unless its data are labelled under another name, and add it."""
+        known, n, n_labelled, outliers = self.journal, 0, 0, 0
+        with (
+            open_new(run, path) as file,
+            TemporaryDirectory(prefix=f".{self.path.name}.", dir=self.path.parent) as place,
+        ):
+            fingerprint, table = file.fingerprint(), Path(place) / "labels.csv"
+            twins = known["file"][known["fingerprint"] == fingerprint].tolist()
+            if not twins:
+                sizes, outliers = label(run, file, table)
+                n, n_labelled = file.n_samples, int(sizes.sum())
+            with (
+                io.write_errors(self.path),
+                self.path.open("a", encoding="utf-8", newline="") as out,
+            ):
                 options = {"dtype": str, "na_filter": False, "chunksize": COLUMN_ROWS}
-                for rows in pandas.read_csv(table, **options):
+                for rows in () if twins else pandas.read_csv(table, **options):
                     rows.insert(0, "file", name)
                     rows = rows.reindex(columns=COLUMNS, fill_value="")
                     rows.to_csv(out, header=out.tell() == 0, index=False, lineterminator="\n")
-            out.flush()
-            os.fsync(out.fileno())
-            lines = *self.journal.itertuples(index=False), (name, *values, self.model, out.tell())
+                out.flush()
+                os.fsync(out.fileno())
+                line = name, *stamp, n, n_labelled, outliers, fingerprint, self.model, out.tell()
+        lines = [*known.itertuples(index=False), line]
         self.journal = pandas.DataFrame(lines, columns=JOURNAL)
         self._write()
+        text = f"{count(n_labelled, 'label')}, {count(outliers, 'outlier')}"
+        log.info(f"{path}: {f'the same data as {twins[0]}' if twins else text}")
 
     def warn_of_drift(self, limit: float) -> None:
         """Warn where the share of outliers of the latest samples is above `limit`."""
@@ -325,7 +340,6 @@ def follow(run: Predictor, folder: Path, output: Path, interval: float, drift: f
         catalogue = Catalogue(output, identity(run.stage.provenance["results"]))
         rows = catalogue.journal[["file", "size", "modified"]].itertuples(index=False)
         done = {name: (size, modified) for name, size, modified in rows}
-        labelled = set(done)
         log.info(f"{folder}: waiting for files; {output} has the labels of {len(done):,}")
         while True:
             now = _look(folder)
@@ -335,10 +349,9 @@ def follow(run: Predictor, folder: Path, output: Path, interval: float, drift: f
                     continue
                 done[name] = stamp
                 try:
-                    if name in labelled:
+                    if name in set(catalogue.journal["file"]):
                         raise DataError(f"{folder / name}: has changed; give it another name")
-                    _label_new(run, catalogue, folder / name, name, stamp)
-                    labelled.add(name)
+                    catalogue.add(run, folder / name, name, stamp)
                     catalogue.warn_of_drift(drift)
                 except DataError as error:
                     log.warning(f"{error}; left out until the file changes")
@@ -365,22 +378,3 @@ def _look(folder: Path) -> dict[str, tuple[int, int]]:
                 stamp = sum(x.st_size for x in files), max(x.st_mtime_ns for x in files)
                 found["/".join(parts)] = stamp
     return dict(sorted(found.items(), key=lambda item: (item[1][1], item[0])))
-
-
-def _label_new(
-    run: Predictor, catalogue: Catalogue, path: Path, name: str, stamp: tuple[int, int]
-) -> None:
-    """Label a file, unless its data are labelled under another name, and add it."""
-    own, n, n_labelled, outliers = catalogue.path, 0, 0, 0
-    with (
-        open_new(run, path) as file,
-        TemporaryDirectory(prefix=f".{own.name}.", dir=own.parent) as place,
-    ):
-        fingerprint, table = file.fingerprint(), Path(place) / "labels.csv"
-        twins = catalogue.journal["file"][catalogue.journal["fingerprint"] == fingerprint].tolist()
-        if not twins:
-            sizes, outliers = label(run, file, table)
-            n, n_labelled = file.n_samples, int(sizes.sum())
-        catalogue.add(name, table, *stamp, n, n_labelled, outliers, fingerprint)
-    text = f"{count(n_labelled, 'label')}, {count(outliers, 'outlier')}"
-    log.info(f"{path}: {f'the same data as {twins[0]}' if twins else text}")

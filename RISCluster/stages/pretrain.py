@@ -70,16 +70,12 @@ def _load_data(session: Session) -> _Data:
     samples, unusable = session.load(preparation, split.both)
     split = split.without(unusable)
     n, n_validation = len(split.train), len(split.validation)
-    if n < 2 or not n_validation:
+    mean, deviation = mean_and_deviation(samples.take(split.train)) if n else (0.0, 0.0)
+    if n < 2 or not n_validation or deviation == 0:
         raise DataError(
-            f"{file.path}: only {n} usable samples were drawn to train and {n_validation} to "
-            "validate; two and one are needed: give more, or change data.train_samples"
-        )
-    mean, deviation = mean_and_deviation(samples.take(split.train))
-    if deviation == 0:
-        raise DataError(
-            f"{file.path}: all {n} training samples are the same, there is nothing to cluster; set "
-            "another data.transform, or give samples that differ"
+            f"{file.path}: {n} usable samples, of standard deviation {deviation:.3g}, were drawn "
+            f"to train and {n_validation} to validate; two that differ and one are needed: give "
+            "more, or change data.train_samples or data.transform"
         )
     variance = deviation**2
     if data.standardize:

@@ -1,7 +1,7 @@
 """Records read with DASCore, where that is installed; and what is said where it is not."""
 
-import importlib.util
 import sys
+from importlib import import_module
 
 import h5py
 import numpy as np
@@ -12,9 +12,6 @@ from RISCluster.fibre.records import read_dascore_header, read_record, read_with
 from RISCluster.fibre.series import open_series
 from tests.fibre.fibre import AUTO, SECOND, START, noise
 
-needs_dascore = pytest.mark.skipif(
-    importlib.util.find_spec("dascore") is None, reason="DASCore is not installed"
-)
 pytestmark = pytest.mark.filterwarnings("ignore")  # DASCore's own
 
 
@@ -32,7 +29,6 @@ def patch_file(path, samples, start, other=False):
     return path
 
 
-@needs_dascore
 def test_both_readers_agree_and_pickles_are_not_read(tmp_path):
     samples = noise(300, 6)
     path = patch_file(tmp_path / "a.h5", samples, START)
@@ -41,12 +37,11 @@ def test_both_readers_agree_and_pickles_are_not_read(tmp_path):
         assert getattr(own, name) == getattr(other, name), name
     np.testing.assert_allclose(own.distance, other.distance)
     np.testing.assert_array_equal(read_with_dascore(path, other.dataset, 0), samples)
-    pytest.importorskip("dascore").get_example_patch().io.write(tmp_path / "a.pkl", "PICKLE")
+    import_module("dascore").get_example_patch().io.write(tmp_path / "a.pkl", "PICKLE")
     with pytest.raises(DataError, match="DASCore can't read it"):
         read_dascore_header(tmp_path / "a.pkl", AUTO)
 
 
-@needs_dascore
 def test_files_that_our_own_reader_refuses_are_one_series(tmp_path):
     samples = noise(600, 5)
     patch_file(tmp_path / "0.h5", samples[:300], START, other=True)

@@ -129,10 +129,10 @@ def test_run_on_unusual_numbers_ends_with_finite_results(tmp_path, make_settings
     ("spectrogram", "text"),
     [
         (np.zeros((9, 8, 8)), "all 9 samples are unusable"),
-        (np.ones((9, 8, 8)), "nothing to cluster"),
+        (np.ones((9, 8, 8)), "of standard deviation 0, were drawn to train"),
         (np.ones((1, 8, 8)), "two at least, for training"),
         (-np.ones((9, 8, 8)), "has negative values"),
-        (blobs(2)[0], "only 1 usable samples were drawn to train and 1 to validate"),
+        (blobs(2)[0], "1 usable samples, of standard deviation"),
         (blobs(N)[0].astype(float) * 1e300, "samples are unusable"),
     ],
     ids=["zero", "constant", "one", "negative", "two", "too large for float32"],
