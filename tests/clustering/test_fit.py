@@ -17,7 +17,7 @@ from RISCluster.clustering.fit import (
     stability,
     temperature,
 )
-from RISCluster.clustering.mixture import Mixture, fit_mixture
+from RISCluster.clustering.mixture import Mixture
 from RISCluster.errors import Stopped
 from RISCluster.runtime import StopRequest, start_log
 from RISCluster.settings import load_settings
@@ -101,12 +101,3 @@ def test_temperature_from_which_labels_were_drawn():
         labels[1::2] = 1 - labels[1::2]  # the numbers of clusters mean nothing
         found = temperature(replace(two, temperature=7.0), points, labels)  # its own is ignored
         assert found == pytest.approx(max(1, truth), rel=0.05)
-
-
-def test_only_clusters_that_are_not_gaussian_are_doubted():
-    for noise, low, high in (("standard_exponential", 1.2, 9), ("standard_normal", 1, 1.05)):
-        classes = np.random.default_rng(2).integers(0, 2, 4000)
-        latents = getattr(np.random.default_rng(3), noise)((4000, 4))
-        latents[:, 0] += 3.0 * classes
-        labels = labellings(resamples(latents, None, 4, 0), 2, 5, 0, 2.0)
-        assert low <= temperature(fit_mixture(latents, classes, 2), latents, labels) < high

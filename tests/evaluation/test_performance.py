@@ -73,9 +73,9 @@ def test_of_a_run(made_run):
             assert own == pytest.approx(stage.metrics["silhouette_latent"], abs=1e-6)
     rows = pandas.read_csv(made_run / "DEC/cluster_performance.csv")
     assert rows["label"].tolist() == ["0", "1", "2", "all"]
-    columns = {"mse_to_mean": "mse", "inner_product_with_mean": "inner_product",
-               "silhouette_latent": "silhouette_latent", "mean_probability": "probability"}  # fmt: skip
-    for column, name in columns.items():
+    columns = ("mse_to_mean", "inner_product_with_mean", "silhouette_latent", "mean_probability")
+    measures = ("mse", "inner_product", "silhouette_latent", "probability")
+    for column, name in zip(columns, measures, strict=True):
         np.testing.assert_allclose(rows[column], dec.measures[name], rtol=1e-5, err_msg=column)
     table = performance_table(dec, {1: "wind"})
     assert [row[0] for row in table["rows"]] == ["0", "1 wind", "2", "all"]
