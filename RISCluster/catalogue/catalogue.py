@@ -195,7 +195,7 @@ def count_occurrences(
 def read_environment(place: str | Path) -> tuple[pandas.DataFrame, list[str]]:
     """Series of a table by time (UTC, ascending, possibly repeated), and what was left out.
 
-    The table has a column of times, UTC if they have no offset, and columns of values; NaN for gaps.
+    It has a column of times, UTC if they have no offset, and columns of values; NaN for gaps.
     """
     path = Path(place).expanduser()
     try:
