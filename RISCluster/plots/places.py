@@ -1,4 +1,4 @@
-"""Clusters along the channels of a cube, and at stations: a map of pies, and bars.
+"""Clusters along the channels of a cube, and at stations on a map.
 
 Letters: W windows, C channels, K clusters, S stations, k drawn clusters.
 """
@@ -13,7 +13,7 @@ from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Circle
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 
 from ..runs.cluster_map import ClusterMap
 from .style import (
@@ -24,10 +24,8 @@ from .style import (
     cluster_patches,
     edges,
     label_dates,
-    legend_below,
     legend_beside,
     new,
-    tidy,
 )
 
 NAMED_CHANNELS = 40
@@ -153,26 +151,3 @@ def around_middle(places: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
     lat, lon = np.rad2deg([lat, lon])
     middle = f"{abs(lat):.6g}°{'NS'[int(lat < 0)]}, {abs(lon):.6g}°{'EW'[int(lon < 0)]}"
     return scale * east, scale * north, middle
-
-
-def station_counts(
-    stations: Sequence[str], counts: np.ndarray, labels: Sequence[int], titles: Sequence[str]
-) -> Figure:
-    """Samples of each cluster at each station, (S, k): counts, and shares of the station's."""
-    figure = new(10, 0.24 * len(stations) + 1.9)
-    left, right = figure.subplots(1, 2, sharey=True)
-    shares = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    for axes, values in ((left, counts), (right, shares)):
-        starts = np.cumsum(values, axis=1) - values
-        for width, start, label in zip(values.T, starts.T, labels, strict=True):
-            axes.barh(range(len(stations)), width, 0.8, left=start, color=cluster_colour(label))
-        tidy(axes)
-        axes.grid(visible=False, axis="y")
-    left.set_yticks(range(len(stations)), stations, fontsize=8)
-    left.set_ylim(len(stations) - 0.4, -0.6)
-    left.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    left.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    left.set_xlabel("Samples")
-    right.set(xlabel="Share of the station's samples (%)", xlim=(0, 100))
-    legend_below(figure, cluster_patches(labels, titles))
-    return figure

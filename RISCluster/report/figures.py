@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ..catalogue.catalogue import count_occurrences, largest
+from ..catalogue.catalogue import count_occurrences
 from ..clustering.initialisation import MAX_TREE_SIZE, Trees
 from ..data.layouts import SpectrogramFile
 from ..data.loading import Preparation
@@ -30,7 +30,7 @@ from ..runs.cluster_map import read_cluster_map, read_means
 from ..runs.labels import cluster_title, usable_sample
 from ..runs.run import FinishedRun, FinishedStage
 from ..settings import Settings
-from .results import METHODS, STATION_ROWS, Results
+from .results import METHODS, Results
 
 COLUMNS = 8  # of the gallery
 CHOSEN_COLUMNS = 6
@@ -234,17 +234,12 @@ def _titled(results: Results) -> list[str]:
     return [plain(f"cluster {title}") for title in results.titles]
 
 
-def _stations(results: Results) -> Figure:
-    """Samples at the stations with most of them."""
-    counts = results.catalogue.by_station()
-    rows, titles = largest(counts, STATION_ROWS), _titled(results)
-    names = [plain(results.stations[row]) for row in rows]
-    return places.station_counts(names, counts[rows], range(len(titles)), titles)
-
-
-def _station_map(results: Results) -> Figure:
+def _station_map(results: Results) -> Figure | None:
+    """Clusters at the stations whose coordinates are known."""
     at, titles = results.located[0], _titled(results)
     known = np.flatnonzero(np.isfinite(at[:, 0]))
+    if not len(known):
+        return None
     names = [plain(results.catalogue.stations[row]) for row in known]
     counts = results.catalogue.by_station()[known]
     return places.station_map(names, at[known], counts, range(len(titles)), titles)
@@ -299,7 +294,6 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "final_map": label_map,
     "final_section": _section,
     "report_samples": chosen,
-    "report_stations": _stations,
     "report_station_map": _station_map,
     "report_occurrence": _occurrence,
     "report_profiles": _profiles,

@@ -28,9 +28,8 @@ function regroup() {
 }
 
 // ---- pictures of samples: grey images side by side, coloured here
-const shades = array("Uint8Array", D.colours);
+const shades = array("Uint8Array", D.colours), waves = D.trace ? array("Int8Array", D.trace.values) : null;
 const placed = (part) => new Map(part ? part.rows.map((i, at) => [i, at]) : []), large = placed(D.large), traces = placed(D.trace);
-const waves = D.trace ? array("Int8Array", D.trace.values) : null;
 const wave = (i) => waves.subarray(traces.get(i) * D.trace.length, (traces.get(i) + 1) * D.trace.length);
 for (const of of [D.large, D.tile]) { // bitmaps need no decoding at each use
   of.image = new Image();
@@ -102,8 +101,7 @@ const select = (mask) => { boxed = mask; refresh(); };
 const bound = (values) => values.reduce(([low, high], v) => [v < low ? v : low, v > high ? v : high], [Infinity, -Infinity]);
 const period = D.span || (P.time ? bound(P.time) : [0, 1]), span = period[1] - period[0] || 1;
 const part = (t) => (t - period[0]) / span, within = (t) => t >= period[0] && t <= period[1];
-const date = (t) => new Date(t).toISOString().replace("T", " ");
-const hour = (t) => Math.floor(t / 36e5) % 24;
+const date = (t) => new Date(t).toISOString().replace("T", " "), hour = (t) => Math.floor(t / 36e5) % 24;
 const tick = (t) => (span > 2 * 864e5 ? date(t).slice(0, 10) : date(t).slice(11, span > 12e4 ? 16 : 19));
 function bars(canvas, values, first, last, fill) {
   const [to, width, height] = pen(canvas), top = Math.max(1, ...values), step = width / values.length;

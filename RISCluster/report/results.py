@@ -22,7 +22,6 @@ from ..runs.run import FinishedRun, FinishedStage, model_of
 
 METHODS = {"GMM": "Gaussian mixture", "DEC": "Deep embedded clustering"}
 LARGEST = 16  # clusters that figures draw
-STATION_ROWS = 40  # stations of a table and of a figure
 
 
 class Results:

@@ -13,7 +13,7 @@ import pandas
 from ..catalogue.catalogue import cluster_medians, count_occurrences, largest, season_names
 from ..data.measures import BANDS, MEASURES, band_edges
 from ..settings import DEFAULTS, KEYS, as_text
-from .results import STATION_ROWS, Results
+from .results import Results
 from .samples import PageSamples, page_data
 
 Context = dict[str, Any]
@@ -24,6 +24,7 @@ SMALL = 10  # samples of a cluster
 ONE_STATION = 0.8  # share of a cluster at one station
 EXAMPLES = 6  # samples on a card
 NEAREST = 2  # clusters on a card
+STATION_ROWS = 40  # of a table
 MOST = 20  # samples to look at next
 SECOND = 0.05  # probability in a second cluster from which on a sample is between clusters
 NIGHT = [20, 21, 22, 23, 0, 1, 2, 3, 4, 5]  # hours, UTC

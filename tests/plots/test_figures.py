@@ -9,7 +9,7 @@ from RISCluster.evaluation.metrics import Reliability
 from RISCluster.evaluation.performance import Performance
 from RISCluster.plots import latent, samples, scores
 from RISCluster.plots.occurrence import occurrence_series, profiles
-from RISCluster.plots.places import around_middle, cluster_section, station_counts, station_map
+from RISCluster.plots.places import around_middle, cluster_section, station_map
 from RISCluster.plots.style import UNUSABLE_COLOUR, cluster_colour
 from RISCluster.runs.cluster_map import ClusterMap
 from tests.clustering.test_selection import row
@@ -211,8 +211,3 @@ def test_stations(drawn, places):
     circles = [patch.radius for patch in axes.patches if isinstance(patch, Circle)]
     assert circles[0] / circles[1] == pytest.approx(3)  # areas are as samples
     assert {*stations, *NAMES} <= set(words(figure))
-    left, right = drawn(station_counts(stations, counts, [0, -1], NAMES)).axes
-    assert [bar.get_width() for bar in left.patches] == [5, 1, 0, 4, 0, 0]
-    assert [bar.get_x() for bar in left.patches[3:]] == [5, 1, 0]
-    shares = [bar.get_width() for bar in right.patches]
-    assert shares == pytest.approx([500 / 9, 100, 0, 400 / 9, 0, 0])

@@ -14,7 +14,7 @@ LONGEST_WAIT = 120  # s for an answer
 
 
 class Browser:
-    """A page in Chromium; as a context it ends with it."""
+    """A page in Chromium."""
 
     def __init__(self, folder: Path):
         command = [shutil.which("chromium"), *WORDS, f"--user-data-dir={folder}"]
@@ -34,10 +34,7 @@ class Browser:
         self.session = {"sessionId": found["sessionId"]}
         self("Page.enable")
 
-    def __enter__(self) -> "Browser":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self.session = {}
         self("Browser.close")
         self.process.wait()

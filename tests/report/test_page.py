@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import time
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -116,7 +117,7 @@ def page(made_run, tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     shutil.which("chromium") or pytest.skip("no Chromium")
-    with Browser(tmp_path_factory.mktemp("user")) as made:
+    with closing(Browser(tmp_path_factory.mktemp("user"))) as made:
         yield made
 
 

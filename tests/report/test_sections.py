@@ -145,7 +145,7 @@ def test_stations_and_their_map(made_run, tmp_path):
     )
     with open_run(made_run, [f"report.stations={tmp_path / 'st.csv'}"]) as run:
         found = Section("stations", run)
-        assert list(found.figures) == ["report_stations", "report_station_map"]
+        assert list(found.figures) == ["report_station_map"]
         stations = found.table("each station")
         assert stations[0] == ["station", "all", "0", "1", "2"]
         assert [row[0] for row in stations[1:]] == [f"XH.DR0{i}" for i in range(4)]
