@@ -124,11 +124,7 @@ def choose_device(setting: str, local_rank: int = 0) -> torch.device:
 
 @contextmanager
 def start_ranks(device_setting: str) -> Iterator[Ranks]:
-    """Join the other processes that ``torchrun`` started, if any.
-
-    An error of one rank makes ``torchrun`` stop the others; the first error gets
-    ``is_cause = True``, those that follow from it False.
-    """
+    """Join the other processes that ``torchrun`` started, if any."""
     n_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if n_local > 1 and ":" in device_setting:
         raise SettingsError(
@@ -153,8 +149,8 @@ def start_ranks(device_setting: str) -> Iterator[Ranks]:
     try:
         yield Ranks(rank, world, device)
     except (Exception, KeyboardInterrupt) as error:
-        error.is_cause = True
+        error.is_cause = True  # or it follows from the first error of another rank
         with suppress(RuntimeError):  # the process of the store has ended
-            error.is_cause = store.add("errors", 1) == 1  # none before
+            error.is_cause = store.add("errors", 1) == 1
         raise  # without an orderly end, for which NCCL waits for all ranks
     dist.destroy_process_group()

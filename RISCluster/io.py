@@ -64,10 +64,7 @@ def locked(place: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def new_file(target: Path) -> Iterator[Path]:
-    """Path beside a target (file or folder), renamed to the target when the block succeeds.
-
-    A RunError if it can't be written, or if another process is writing it.
-    """
+    """Path beside a target (file or folder), renamed to it after the block; or a RunError."""
     partial = target.with_name(target.name + PARTIAL)
     with locked(target), write_errors(target):
         remove_quietly(partial)
@@ -85,11 +82,9 @@ def new_file(target: Path) -> Iterator[Path]:
 
 def remove_quietly(path: Path) -> None:
     """Remove a file or folder if it exists and can be removed."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):  # not a folder
+        path.unlink()
 
 
 def require_room(target: Path, n_bytes: int) -> None:

@@ -36,7 +36,6 @@ PROVENANCE = "provenance.json"
 VERIFIED = ("inputs", "results", "fingerprint")  # keys of the provenance with a checksum
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "h5py", "matplotlib")
 NOT_STORED = {"build", "records", "run.name", "run.folder", "run.recipe"}  # sections and keys
-CLUSTER = ("run.backend", "run.scheduler")  # of one command
 CHECKSUMS = {  # inputs that are compared by checksum, in words; others are names of files
     "data": "the samples of data.file",
     "labels, times and ids": "labels, times or ids in data.file",
@@ -133,10 +132,7 @@ class StageFolder:
         return provenance
 
     def require_complete(self, expected: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Provenance of a complete stage with undamaged results, and with the `expected` inputs.
-
-        Otherwise an error with what differs and what to run.
-        """
+        """Provenance of a complete stage, with undamaged results and the `expected` inputs."""
         provenance = self.require_begun()
         if provenance.get("status") != "complete":
             raise RunError(
@@ -224,8 +220,8 @@ def stored_settings(stage: StageFolder) -> dict[str, str]:
     def exist(text: str) -> bool:
         return all(map(os.path.exists, io.find_paths(text)))
 
-    texts = read_ini(stage.path / CONFIG)
-    texts = {name: text for name, text in texts.items() if name in KEYS and name not in CLUSTER}
+    known = KEYS.keys() - {"run.backend", "run.scheduler"}  # which are of one command
+    texts = {name: text for name, text in read_ini(stage.path / CONFIG).items() if name in known}
     directory = (stage.provenance() or {}).get("directory", "")
     for name in PATHS:
         text = texts.get(name, "")

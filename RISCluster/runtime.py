@@ -25,10 +25,7 @@ def start_log(rank: int = 0) -> None:
 
 
 class Progress(tqdm):
-    """Progress bar of a loop over `total` units, in a file a line each half minute.
-
-    Ranks other than 0 give ``shown=False``.
-    """
+    """Progress bar of a loop over `total` units, in a file a line each half minute."""
 
     monitor_interval = 0  # no thread of its own
 
@@ -51,10 +48,7 @@ def count(n: int, one: str, many: str = "") -> str:
 
 
 class StopRequest:
-    """Context in which SIGINT and SIGTERM set `signal_number`, 0 before, which loops check.
-
-    A second SIGINT stops at once.
-    """
+    """Context in which SIGINT and SIGTERM set `signal_number`, 0 before; a second SIGINT stops."""
 
     def __init__(self) -> None:
         self.signal_number = 0
@@ -78,8 +72,7 @@ class StopRequest:
 
 def keep_freed_memory() -> None:
     """Let glibc keep freed blocks for the next batch: new pages took a sixth of a step."""
-    m_trim_threshold, m_mmap_threshold = -1, -3  # of glibc's malloc.h
     with suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(m_mmap_threshold, 32 * 2**20)  # bytes, the largest that glibc accepts
-        libc.mallopt(m_trim_threshold, 2**31 - 1)
+        libc.mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD in bytes, the largest that glibc accepts
+        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD

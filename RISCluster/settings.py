@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatch
 from functools import partial
-from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -104,10 +103,8 @@ class Numbers(tuple):
         return f"{self[0]}-{self[-1]}" if is_range else ", ".join(map(str, self))
 
 
-# Functions of a text, which raise a ValueError where it is not allowed.
-
-
 def _require(condition: bool) -> None:
+    """Raise a ValueError where a text is not allowed."""
     if not condition:
         raise ValueError
 
@@ -230,7 +227,7 @@ class Key(NamedTuple):
 
 def shipped_config() -> str:
     """Text of the config.ini of the package."""
-    return resources.files(__package__).joinpath(CONFIG).read_text("utf-8")
+    return (Path(__file__).parent / CONFIG).read_text("utf-8")
 
 
 def _read_keys() -> dict[str, Key]:

@@ -1,13 +1,10 @@
 """CUDA branches without a GPU: tensors that report ``cuda:N`` as their device, with CPU arithmetic.
 
-Within ``EmulatedCuda()``, PyTorch sees GPUs. A tensor that is sent there is a `GpuTensor`, which
-holds a CPU tensor. All its operations pass through `EmulatedCuda.operation`, which
-
-* refuses what CUDA refuses: operands on several devices, ``numpy()`` without ``cpu()``;
-* counts kernel launches and host waits by their cause;
-* counts memory, and raises `torch.OutOfMemoryError` where it is exhausted.
-
-To the C++ part of PyTorch, a `GpuTensor` is on the CPU: its autograd engine needs no CUDA then.
+Within ``EmulatedCuda()``, PyTorch sees a GPU. A tensor that is sent there is a `GpuTensor`, which
+holds a CPU tensor. All its operations pass through `EmulatedCuda.operation`, which refuses what
+CUDA refuses (operands on several devices, ``numpy()`` without ``cpu()``) and counts kernel
+launches, host waits and memory. To the C++ part of PyTorch, a `GpuTensor` is on the CPU: its
+autograd engine needs no CUDA then.
 """
 
 import threading
@@ -116,8 +113,7 @@ class EmulatedCuda:
 
     @property
     def allocated(self) -> int:
-        """Bytes in use."""
-        return sum(list(self._storages.values()))  # threads change it
+        return sum(list(self._storages.values()))  # bytes; threads change it
 
     def clear(self) -> None:
         self.launches.clear()

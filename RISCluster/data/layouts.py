@@ -1,7 +1,4 @@
-"""Files of spectrograms: what is where in each layout, checked on opening, read in blocks.
-
-Letters: N samples of a file, F frequency bins, T time bins, n samples of a block.
-"""
+"""Files of N spectrograms of F frequency and T time bins: layouts, axes, columns, blocks of n."""
 
 import contextlib
 import hashlib
@@ -91,10 +88,7 @@ def find_coordinate(store: Storage, array: Any, role: str, names: Sequence[str])
 
 
 def column_times(path: Path, column: Column) -> np.ndarray | None:
-    """Times of a column, (n,) int64 ns since 1970, with a warning of those that can't be read.
-
-    None, with a warning, where its units or calendar are not known.
-    """
+    """Times of a column, (n,) int64 ns since 1970; None, with a warning, in unknown units."""
     place = f"{path}: {column.name}"
     try:
         found = times.decode_times(column.values, column.units, column.calendar)
@@ -151,10 +145,7 @@ class SpectrogramFile(contextlib.AbstractContextManager):
     def __init__(
         self, store: Storage, dataset: str, wanted: tuple[str, ...], names: dict[str, list[str]]
     ):
-        """Open a data set of axes `wanted`, in the order of its dimensions' names, if any.
-
-        `names` are those of coordinates. DataError where these or the dimensions do not fit.
-        """
+        """Open a data set of axes `wanted`, in any order if named; `names` of coordinates."""
         path, array = store.path, store.get(dataset)
         self.path, self.paths, self._store, self.dataset = path, [path], store, dataset
         roles, label = storage.roles_of(array), f"{path}: {dataset}"
@@ -404,10 +395,7 @@ def open_spectrograms(
     path: str | Path, layout: str = "auto", dataset: str = "auto",
     cube: CubeSettings | None = None, npy: DataSettings | None = None,
 ) -> SpectrogramFile:  # fmt: skip
-    """Open a file of spectrograms; DataError where it can't be read as what the layout needs.
-
-    `dataset` is their name inside, `cube` what a sample of a cube is, `npy` the axes of ``.npy``.
-    """
+    """Open a file of spectrograms, named `dataset` inside; `npy` has the axes of ``.npy``."""
     from .cube_file import CubeFile  # which is a SpectrogramFile
 
     path = as_path(path)

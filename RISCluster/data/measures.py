@@ -1,7 +1,4 @@
-"""Measures of a sample, from its spectrogram and its waveform.
-
-Letters: n samples, S values of a waveform, F x T bins of a spectrogram.
-"""
+"""Measures of n samples, from spectrograms (n, F, T) and waveforms of S values (n, S)."""
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d

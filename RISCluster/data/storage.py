@@ -1,7 +1,4 @@
-"""Arrays of HDF5 files and Zarr folders: found, described by their attributes, and read.
-
-Values are unpacked by the CF and netCDF conventions; missing ones are NaN.
-"""
+"""Arrays of HDF5 files and Zarr folders, unpacked by the CF conventions; NaN for missing values."""
 
 import base64
 import contextlib

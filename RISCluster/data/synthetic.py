@@ -64,8 +64,7 @@ def make_synthetic_set(
 
     `snr_db` is the median power of the events over that of the background between 3 and 20 Hz, in
     dB; each event varies by 3 dB (standard deviation) about it. `imbalance` is the ratio of the
-    most to the least frequent class. Labels are indices into `CLASS_NAMES`. The same seed gives the
-    same set.
+    most to the least frequent class. Labels are indices into `CLASS_NAMES`.
     """
     rng = np.random.default_rng(seed)
     share = np.geomspace(1.0, 1.0 / imbalance, len(CLASS_NAMES))

@@ -1,7 +1,4 @@
-"""The reader of small tables: CSV as spreadsheets, R, QGIS and data centres write it.
-
-Letters: n rows, C columns.
-"""
+"""The reader of small tables: CSV as spreadsheets, R, QGIS and data centres write it."""
 
 import csv
 import re
@@ -44,7 +41,7 @@ class Table:
     """Cells of a table, as texts without blanks around them."""
 
     names: list[str]  # of the header
-    cells: pandas.DataFrame  # (n, C); columns by number, the line in the file, from 1, as index
+    cells: pandas.DataFrame  # columns by number, the line in the file, from 1, as index
     decimal: str
     notes: list[str] = field(default_factory=list)  # what was left out, a sentence each
 

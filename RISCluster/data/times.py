@@ -53,13 +53,10 @@ UNITS: dict[str, dict[str, Any]] = {
 
 
 def unit_factor(quantity: str, unit: str) -> Any:
-    """Factor of a unit of a quantity of `UNITS` to ns, Hz or m; ValueError for another unit.
-
-    Names are compared as they are, then without capitals and plural: mHz is not MHz.
-    """
+    """Factor of a unit of a quantity of `UNITS` to ns, Hz or m; ValueError for another unit."""
     factors = {name: x for names, x in UNITS[quantity].items() for name in names.split()}
     name = unit.replace(" ", "").rstrip(".")
-    for form in (name, name.lower(), name.lower().removesuffix("s")):
+    for form in (name, name.lower(), name.lower().removesuffix("s")):  # mHz is not MHz
         if form in factors:
             return factors[form]
     known = ", ".join(names.split()[0] for names in UNITS[quantity])
@@ -157,10 +154,7 @@ def decode_numbers(values: np.ndarray, unit: Any, origin: int) -> np.ndarray:
 
 
 def refuse_far_gap(spans: Sequence[tuple[int, int, str]]) -> None:
-    """DataError where pieces of data (start and end in ns, name) can't share one axis of time.
-
-    That is where a gap is longer than `FAR_DAYS` and than 10 times all the data.
-    """
+    """DataError where a gap of pieces of data (start and end in ns, name) is by a wrong clock."""
     table = pandas.DataFrame(sorted(spans), columns=["start", "stop", "name"])
     before = table["stop"].cummax().shift(fill_value=table["start"][0])
     gaps = table["start"] - before

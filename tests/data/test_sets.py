@@ -112,14 +112,6 @@ def test_what_does_not_fit_is_named(parts, small_file):
             opened(file, *words)
 
 
-def test_cubes_of_a_set_have_channels_of_their_own(tmp_path):
-    for name in "ab":
-        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
-            file["data"], file["metadata/loc_coords"] = X[:8, :5, :6], np.arange(5.0)
-    with opened(tmp_path / "*.h5") as file:
-        assert (file.layout, file.n_samples, file.distance) == ("cube", 20, None)
-
-
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_arrays_of_numpy(tmp_path, order):
     path = tmp_path / "x.npy"

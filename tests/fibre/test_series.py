@@ -17,20 +17,6 @@ def all_samples(series):
     return series.read(0, series.n_samples, 0, series.n_channels)[0]
 
 
-def test_three_files_are_one(tmp_path):
-    samples = noise(300, 5)
-    for number in range(3):
-        part = samples[100 * number : 100 * (number + 1)]
-        # Names against the order of time, and a clock that is off by less than half a sample.
-        record(tmp_path / f"{9 - number}.h5", part, START + number + 0.004 * (number == 1), dx=2.0)
-    series = opened(tmp_path)
-    assert (series.n_samples, series.n_channels, series.start) == (300, 5, START * SECOND)
-    np.testing.assert_array_equal(series.distance, [0, 2, 4, 6, 8])
-    values, lost = series.read(50, 250, 1, 4)
-    np.testing.assert_array_equal(values, samples[50:250, 1:4])
-    assert (values.dtype, lost) == (np.float32, [])
-
-
 GAP = [np.nan] * 50
 
 

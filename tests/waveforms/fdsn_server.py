@@ -17,29 +17,22 @@ WADL = """<?xml version="1.0"?>
 <application xmlns="http://wadl.dev.java.net/2009/02"><resources base="http://x/fdsnws/{service}/1">
 <resource path="/"><resource path="query"><method name="GET" id="query"><request>{params}</request>
 </method></resource></resource></resources></application>"""
-PARAMS = {
-    "dataselect": "starttime endtime network station location channel",
-    "station": "starttime endtime network station location channel minlatitude maxlatitude "
-    "minlongitude maxlongitude latitude longitude minradius maxradius level format",
-}
+NAMES = (
+    "starttime endtime network station location channel minlatitude maxlatitude minlongitude "
+    "maxlongitude latitude longitude minradius maxradius level format"
+)
 
 
 def inventory_of(codes):
     """Inventory of stations and their channels, each with a response of gain 2."""
-    gain = made.InstrumentSensitivity(2.0, 1.0, "M/S", "COUNTS")
-    options = {"depth": 0.0, "sample_rate": 10.0}
-    options["response"] = made.Response(instrument_sensitivity=gain)
-    stations = []
+    gain, stations = made.InstrumentSensitivity(2.0, 1.0, "M/S", "COUNTS"), []
+    options = {"depth": 0.0, "response": made.Response(instrument_sensitivity=gain)}
     for number, (station, channels) in enumerate(codes.items()):
         where = {"latitude": -80.0 + 0.1 * number, "longitude": 170.0, "elevation": 0.0}
         where["start_date"] = BUILT
-        own = [made.Channel(name, "", **where, **options) for name in channels]
+        own = [made.Channel(name, "", sample_rate=10.0, **where, **options) for name in channels]
         stations.append(made.Station(station, channels=own, **where))
     return obspy.Inventory([made.Network("XX", stations=stations)], source="test")
-
-
-def matches(code, patterns):
-    return any(fnmatchcase(code, pattern) for pattern in patterns.split(","))
 
 
 class Centre(ThreadingHTTPServer):
@@ -49,7 +42,7 @@ class Centre(ThreadingHTTPServer):
 
     def __init__(self, codes):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.codes, self.waveforms = codes, {}  # an hour at 10 Hz
+        self.waveforms = {}  # an hour at 10 Hz
         for station, channel in ((s, c) for s in codes for c in codes[s]):
             data = np.random.default_rng(len(self.waveforms)).integers(-500, 500, 36_000, np.int32)
             names = {"network": "XX", "station": station, "channel": channel}
@@ -83,14 +76,12 @@ class Centre(ThreadingHTTPServer):
 
     def stations(self, query):
         """Status and content for a request of stations."""
-        is_list = query["level"] == "channel"
+        is_list, codes = query["level"] == "channel", {}
         self.requests["list" if is_list else "responses"] += 1
-        codes = {
-            s: [c for c in channels if matches(c, query.get("channel", "*"))]
-            for s, channels in self.codes.items()
-            if matches(s, query.get("station", "*"))
-        }
-        codes = {s: channels for s, channels in codes.items() if channels}
+        for station, channel in self.waveforms:
+            wanted = (station, query["station"]), (channel, query.get("channel", "*"))
+            if all(any(fnmatchcase(x, y) for y in words.split(",")) for x, words in wanted):
+                codes.setdefault(station, []).append(channel)
         fault = self.faults.get(query["station"])
         if not codes or fault == "no response":
             return 204, b""
@@ -118,11 +109,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         parts = urlsplit(self.path)
-        service = parts.path.split("/")[2] if parts.path.count("/") > 2 else ""
-        if parts.path.endswith("application.wadl") and service in PARAMS:
-            params = "".join(f'<param name="{n}" style="query"/>' for n in PARAMS[service].split())
+        if parts.path.endswith("application.wadl") and "/event/" not in parts.path:
+            params = "".join(f'<param name="{name}" style="query"/>' for name in NAMES.split())
+            service = parts.path.split("/")[2]
             self.answer(200, WADL.format(service=service, params=params).encode())
-        elif parts.path.endswith("query") and service == "station":
+        elif parts.path.endswith("station/1/query"):
             query = {key: values[0] for key, values in parse_qs(parts.query).items()}
             self.answer(*self.server.stations(query))
         else:
