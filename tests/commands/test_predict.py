@@ -57,10 +57,9 @@ def test_training_set_gets_the_labels_it_had(trained, tmp_path, stage):
 
 
 def test_other_things_are_outliers_and_unusable_ones_are_named(trained, tmp_path, capsys):
-    spectrogram = blobs(60)[0]
-    spectrogram[:20] = np.random.default_rng(0).random((20, 16, 20))
-    spectrogram[20:23] = (np.full((16, 20), np.nan), np.zeros((16, 20)), -np.ones((16, 20)))
-    file = write_samples(tmp_path / "new.h5", spectrogram)
+    x = blobs(60)[0]
+    x[:20], x[20], x[21], x[22] = np.random.default_rng(0).random((20, 16, 20)), np.nan, 0, -1
+    file = write_samples(tmp_path / "new.h5", x)
     assert predict(file, trained[0], tmp_path / "l.csv") == 0
     rows = rows_of(tmp_path / "l.csv")
     outlying = [int(row["outlier"] or 0) for row in rows]
@@ -73,6 +72,9 @@ def test_other_things_are_outliers_and_unusable_ones_are_named(trained, tmp_path
     out = capsys.readouterr().out
     assert "3 of 60 samples are unusable" in out
     assert "labelled -1: 20, 21, 22" in out
+    write_samples(file, -1 - blobs(9)[0])
+    assert predict(file, trained[0], tmp_path / "none.csv") == 0
+    assert "no sample has a label: decibels need data.amplitude" in capsys.readouterr().out
 
 
 def test_several_files_are_labelled_as_one_set_in_blocks(trained, tmp_path, monkeypatch):
@@ -106,12 +108,6 @@ def test_what_does_not_fit_the_run_is_refused(trained, tmp_path, refused):
         more = [*words, "run.figures=yes"]
         refused(["predict", data, *more], f"{name}: exists already; give another name")
         (tmp_path / name).unlink()
-
-
-def test_a_file_without_any_label_names_the_cause(trained, tmp_path, capsys):
-    path = write_samples(tmp_path / "n.h5", -1 - blobs(9)[0])
-    assert predict(path, trained[0], tmp_path / "l.csv") == 0
-    assert "no sample has a label: decibels need data.amplitude" in capsys.readouterr().out
 
 
 def test_names_and_corrections_of_the_run(trained, named, tmp_path):
