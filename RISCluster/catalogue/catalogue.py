@@ -164,8 +164,7 @@ def bins_over(span: Span, interval: str) -> Bins:
 def choose_bins(span: Span, setting: str) -> Bins:
     """Bins for a span of time by ``report.interval``, or longer ones of more than `MAX_BINS`.
 
-    ``auto`` is the shortest interval that makes `AUTO_BINS` bins at most, but for spans of more
-    than 30 hours an hour at least.
+    ``auto`` is the shortest that makes `AUTO_BINS` bins at most, from 30 hours on at least an hour.
     """
     names, shortest, most = list(FREQUENCIES), setting, MAX_BINS
     if setting == "auto":
