@@ -6,6 +6,7 @@ import pytest
 
 from RISCluster.errors import DataError
 from RISCluster.fibre.records import Record, read_record
+from tests.data.conftest import write_axes
 from tests.fibre.fibre import AUTO, SECOND, START, noise, record, records_settings
 
 
@@ -220,11 +221,7 @@ def test_tie_points_of_xdas(tmp_path):
         for name, values in ties.items():
             file[name] = values
         file["time_values"].attrs["units"] = "milliseconds since 2020-09-13 12:26:40"
-        for axis, name in enumerate(("time", "distance")):
-            file[name] = np.zeros(file["data"].shape[axis])
-            text = f"This is a netCDF dimension but not a netCDF variable. {axis}"
-            file[name].make_scale(text)
-            file["data"].dims[axis].attach_scale(file[name])
+        write_axes(file, file["data"], {"time": None, "distance": None})
     found = read_record(tmp_path / "a.h5", AUTO)
     assert (found.sampling_rate, found.start, found.time_axis) == (50.0, START * SECOND, 0)
     assert found.segments == [(0, 0, 150), (10 * SECOND, 150, 150)]

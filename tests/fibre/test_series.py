@@ -6,6 +6,7 @@ import pytest
 
 from RISCluster.errors import DataError
 from RISCluster.fibre.series import open_series, time_in_name
+from tests.data.conftest import write_damaged
 from tests.fibre.fibre import AUTO, RATE, SECOND, START, noise, record, records_settings
 
 
@@ -83,12 +84,7 @@ def test_files_that_do_not_fit_to_the_others(tmp_path, lines):
     assert sum("odd.h5: no attribute of data" in text for text in lines) == 1
     for start, samples, more, line in (
         ("2199-01-01", noise(100), {}, "starts .* years after the data before.* clock"),
-        (
-            START,
-            noise(100),
-            {"fs": 50.0},
-            "3 channels, .time, channel., a start, 50 Hz, but",
-        ),
+        (START, noise(100), {"fs": 50.0}, "3 channels, .time, channel., a start, 50 Hz, but"),
         (START, noise(100, 4), {}, "4 channels.*; give only files of one kind"),
         (START, noise(100), {"dims": "channel,time"}, ".channel, time.*; give only"),
     ):
@@ -134,13 +130,7 @@ def test_values_are_scaled_and_what_stands_for_none_is_missing(
 
 
 def test_a_file_damaged_after_its_header_is_missing(tmp_path):
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        data = file.create_dataset("data", data=noise(100), chunks=(50, 3), compression="gzip")
-        data.attrs.update({"fs": RATE, "dims": "time,channel"})
-        chunk = data.id.get_chunk_info(1)
-    with (tmp_path / "a.h5").open("r+b") as file:
-        file.seek(chunk.byte_offset)
-        file.write(bytes(chunk.size))
+    write_damaged(tmp_path / "a.h5", "data", noise(100), (50, 3), 1, fs=RATE, dims="time,channel")
     series = opened(tmp_path)
     values, lost = series.read(0, 100, 0, 3)
     assert np.isnan(values).all()
