@@ -108,18 +108,15 @@ def test_times_names_and_distances(tmp_path):
         assert file.components == ("-1", "+0", "+1")
 
 
-@pytest.mark.parametrize(
-    ("keys", "coordinates", "text"),
-    [
-        ({"channels": "3:9"}, {}, "channels = 3:9 takes 4 of 7 channels; allowed"),
-        ({"window": 20, "times": "::3"}, {}, "takes 17 of 50 times; .* a window of 20 fits"),
-        ({"window_channels": 8}, {}, "takes 7 of 7 channels; .* a window of 8 fits"),
-        ({}, {"time": np.arange(49)}, r"\(50, 7, 5\), and .*time \(49,\)"),
-        ({}, {"distance": np.r_[1:7, np.nan]}, "distance must hold finite numbers"),
-        ({}, {"time": np.arange(50)[::-1]}, "time descends; allowed"),
-        ({}, {"data2": CUBE}, r"no data set 'b' .* has data \(50, 7, 5\), data2"),
-    ],
-)
+@pytest.mark.parametrize(("keys", "coordinates", "text"), [
+    ({"channels": "3:9"}, {}, "channels = 3:9 takes 4 of 7 channels; allowed"),
+    ({"window": 20, "times": "::3"}, {}, "takes 17 of 50 times; .* a window of 20 fits"),
+    ({"window_channels": 8}, {}, "takes 7 of 7 channels; .* a window of 8 fits"),
+    ({}, {"time": np.arange(49)}, r"\(50, 7, 5\), and .*time \(49,\)"),
+    ({}, {"distance": np.r_[1:7, np.nan]}, "distance must hold finite numbers"),
+    ({}, {"time": np.arange(50)[::-1]}, "time descends; allowed"),
+    ({}, {"data2": CUBE}, r"no data set 'b' .* has data \(50, 7, 5\), data2"),
+])  # fmt: skip
 def test_settings_and_coordinates_that_do_not_fit(tmp_path, keys, coordinates, text):
     path = write_cube(tmp_path / "c.h5", **coordinates)
     with pytest.raises(DataError, match=text):
@@ -145,16 +142,13 @@ def test_coordinates_as_tie_points(tmp_path):
         assert file.frequency.tolist() == [0, 0.5, 1, 2.5, 4]
 
 
-@pytest.mark.parametrize(
-    ("values", "units", "first", "why"),
-    [
-        (1_577_836_800.0 + STEPS, "", "2020-01-01T00:00:00.000000Z", ""),
-        ([f"2020-01-01T0{k}:00:00+02:00" for k in STEPS], "", "2019-12-31T22:00:00.000000Z", ""),
-        (STEPS * 1e6, "days since 2020-01-01", None, "7 of 8 values are no times from 1678"),
-        (np.r_[np.nan, 1:8], "s since 2020-01-01", None, "times are missing or do not ascend"),
-        (STEPS, "furlongs", None, "unit 'furlongs' is not known"),
-    ],
-)
+@pytest.mark.parametrize(("values", "units", "first", "why"), [
+    (1_577_836_800.0 + STEPS, "", "2020-01-01T00:00:00.000000Z", ""),
+    ([f"2020-01-01T0{k}:00:00+02:00" for k in STEPS], "", "2019-12-31T22:00:00.000000Z", ""),
+    (STEPS * 1e6, "days since 2020-01-01", None, "7 of 8 values are no times from 1678"),
+    (np.r_[np.nan, 1:8], "s since 2020-01-01", None, "times are missing or do not ascend"),
+    (STEPS, "furlongs", None, "unit 'furlongs' is not known"),
+])  # fmt: skip
 def test_times(tmp_path, caplog, values, units, first, why):
     """Of windows, or None where they are not used, and why; also beside names of channels."""
     names, time = [f"XX.S{k}..HHZ" for k in range(6)], (values, units)

@@ -94,17 +94,14 @@ def test_times_that_cannot_be_read_are_logged_once_with_the_first(tmp_path, capl
     assert re.search("starttime: 2 of 4 values are no times.*first: 'yesterday'", caplog.text)
 
 
-@pytest.mark.parametrize(
-    ("name", "values", "text"),
-    [
-        ("spectrogram", np.ones((0, 8, 8)), "holds 0 samples of 8 x 8"),
-        ("images", np.ones((3, 16, 20)), r"the file has images \(3, 16, 20\); set"),
-        ("spectrogram", np.ones((5, 3, 8)), "3 x 8 .* allowed: real numbers, samples of 4 x 4"),
-        ("frequency", np.arange(20), r"coordinate frequency \(20,\); allowed: one value a step"),
-        ("frequency", np.arange(16)[::-1], "does not ascend from bin to bin; allowed"),
-        ("frequency", ["a"] * 16, "frequency axis"),
-    ],
-)
+@pytest.mark.parametrize(("name", "values", "text"), [
+    ("spectrogram", np.ones((0, 8, 8)), "holds 0 samples of 8 x 8"),
+    ("images", np.ones((3, 16, 20)), r"the file has images \(3, 16, 20\); set"),
+    ("spectrogram", np.ones((5, 3, 8)), "3 x 8 .* allowed: real numbers, samples of 4 x 4"),
+    ("frequency", np.arange(20), r"coordinate frequency \(20,\); allowed: one value a step"),
+    ("frequency", np.arange(16)[::-1], "does not ascend from bin to bin; allowed"),
+    ("frequency", ["a"] * 16, "frequency axis"),
+])  # fmt: skip
 def test_data_sets_that_do_not_fit(tmp_path, name, values, text):
     path = write_samples(tmp_path / "a.h5", blobs(3)[0])
     with h5py.File(path, "a") as file:

@@ -82,18 +82,14 @@ def test_split(tmp_path):
     assert (len(again.both), again.unusable.tolist()) == (98, split.unusable.tolist())
 
 
-@pytest.mark.parametrize(
-    ("amplitude", "transform", "values"),
-    [
-        ("linear", "none", [1, 4, 9, 0]),
-        ("sqrt", "none", [1, 2, 3, 0]),
-        ("linear", "sample_normalization", [1 / 9, 4 / 9, 1, 0]),
-        ("linear", "sample_norm_cent", [-2.5 / 9, 0.5 / 9, 5.5 / 9, -3.5 / 9]),
-        ("sqrt", "vec_norm", np.array([1, 2, 3, 0]) / np.sqrt(14)),
-        ("linear", "vec_norm", np.array([1, 4, 9, 0]) / np.sqrt(98)),
-        ("log", "none", [4 + np.log10(1 / 9), 4 + np.log10(4 / 9), 4, 0]),
-    ],
-)
+@pytest.mark.parametrize(("amplitude", "transform", "values"), [
+    ("linear", "none", [1, 4, 9, 0]), ("sqrt", "none", [1, 2, 3, 0]),
+    ("linear", "sample_normalization", [1 / 9, 4 / 9, 1, 0]),
+    ("linear", "sample_norm_cent", [-2.5 / 9, 0.5 / 9, 5.5 / 9, -3.5 / 9]),
+    ("sqrt", "vec_norm", np.array([1, 2, 3, 0]) / np.sqrt(14)),
+    ("linear", "vec_norm", np.array([1, 4, 9, 0]) / np.sqrt(98)),
+    ("log", "none", [4 + np.log10(1 / 9), 4 + np.log10(4 / 9), 4, 0]),
+])  # fmt: skip
 def test_values_by_hand(amplitude, transform, values):
     x = torch.tensor([[[1.0, 4.0], [9.0, 0.0]]])
     prepared = Preparation(amplitude, transform)(x)

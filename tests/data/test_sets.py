@@ -67,15 +67,12 @@ def test_files_of_a_pattern_are_one_set(parts, monkeypatch):
         assert file.fingerprint() != before[0]
 
 
-@pytest.mark.parametrize(
-    ("words", "index"),
-    [
-        (["stations=DR01, XH.DR03"], np.arange(1, 90, 2)),
-        (["stations=XH.*.HHZ"], np.arange(90)),
-        (["after=2016-01-02", "before=2016-01-03T00:00:10"], np.arange(20, 60)),
-        (["min_amplitude=49.5", "stations=*00"], np.arange(52, 90, 4)),
-    ],
-)
+@pytest.mark.parametrize(("words", "index"), [
+    (["stations=DR01, XH.DR03"], np.arange(1, 90, 2)),
+    (["stations=XH.*.HHZ"], np.arange(90)),
+    (["after=2016-01-02", "before=2016-01-03T00:00:10"], np.arange(20, 60)),
+    (["min_amplitude=49.5", "stations=*00"], np.arange(52, 90, 4)),
+])  # fmt: skip
 def test_samples_are_chosen(parts, words, index):
     words = [f"data.{word}" for word in words]
     with opened(f"{parts}/*.h5", *words) as file, opened(f"{parts}/*.h5") as whole:

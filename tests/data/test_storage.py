@@ -82,41 +82,32 @@ def test_every_layout_is_unpacked(tmp_path, layout):
         np.testing.assert_array_equal(file.read(0, len(values)), values)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "fill", "attributes", "stored", "values"),
-    [
-        ("f4", None, {"_FillValue": 1e20}, [1e20, 2], [np.nan, 2]),
-        ("i2", None, {"missing_value": np.int16([-1, -2])}, [-1, -2, 3], [np.nan, np.nan, 3]),
-        ("f4", 9.969209968386869e36, {}, [9.969209968386869e36, 1], [np.nan, 1]),  # as netCDF
-        ("i1", None, {"_Unsigned": "true"}, [-1, -2], "_Unsigned is true"),
-        ("f4", None, {"scale_factor": [1.0, 2.0]}, [1, 2], "attributes of /x can't be used"),
-        ("f4", None, {"_FillValue": "none"}, [1, 2], "attributes of /x can't be used"),
-    ],
-)
-def test_attributes_of_packing(tmp_path, dtype, fill, attributes, stored, values):
+@pytest.mark.parametrize(("zarr_format", "dtype", "fill", "attributes", "stored", "values"), [
+    (0, "f4", None, {"_FillValue": 1e20}, [1e20, 2], [np.nan, 2]),
+    (0, "i2", None, {"missing_value": np.int16([-1, -2])}, [-1, -2, 3], [np.nan, np.nan, 3]),
+    (0, "f4", 9.969209968386869e36, {}, [9.969209968386869e36, 1], [np.nan, 1]),  # as netCDF
+    # As xarray writes them
+    (3, "f8", 0, {"_FillValue": base64.b64encode(struct.pack("<d", -9)).decode()}, [-9, 0],
+     [np.nan, 0]),
+    (2, "f8", -9, {}, [-9, 0], [np.nan, 0]),
+    (2, "f8", 0, {"_ARRAY_DIMENSIONS": ["time"]}, [0, 1], [0, 1]),
+    (2, "f8", 0, {"_ARRAY_DIMENSIONS": ["time"], "scale_factor": 0.5}, [0, 1], [np.nan, 0.5]),
+    (0, "i1", None, {"_Unsigned": "true"}, [-1, -2], "_Unsigned is true"),
+    (0, "f4", None, {"scale_factor": [1.0, 2.0]}, [1, 2], "attributes of /x can't be used"),
+    (0, "f4", None, {"_FillValue": "none"}, [1, 2], "attributes of /x can't be used"),
+])  # fmt: skip
+def test_attributes_of_packing(tmp_path, zarr_format, dtype, fill, attributes, stored, values):
+    stored = np.array(stored, dtype)
     with h5py.File(tmp_path / "p.h5", "w") as file:
-        data = file.create_dataset("x", data=np.array(stored, dtype), fillvalue=fill)
+        data = file.create_dataset("x", data=stored, fillvalue=fill)
+        if zarr_format:
+            data = zarr_array(tmp_path / "z", zarr_format, data=stored, fill_value=fill)
         data.attrs.update(attributes)
         if isinstance(values, str):
             with pytest.raises(DataError, match=values):
                 packing_of(data)
         else:
             np.testing.assert_array_equal(packing_of(data).unpack(data[:]), values)
-
-
-@pytest.mark.parametrize(
-    ("zarr_format", "fill", "attributes", "missing"),
-    [
-        (3, 0, {"_FillValue": base64.b64encode(struct.pack("<d", -999)).decode()}, (-999,)),
-        (2, -999, {}, (-999,)),
-        (2, 0, {"_ARRAY_DIMENSIONS": ["time"]}, ()),
-        (2, 0, {"_ARRAY_DIMENSIONS": ["time"], "scale_factor": 0.1}, (0,)),
-    ],
-)
-def test_fill_values_as_xarray_writes_them(tmp_path, zarr_format, fill, attributes, missing):
-    array = zarr_array(tmp_path, zarr_format, data=np.arange(3.0), fill_value=fill)
-    array.attrs.update(attributes)
-    assert packing_of(array).missing == missing
 
 
 def test_chunks_that_were_never_written_are_refused_or_missing_values(tmp_path):

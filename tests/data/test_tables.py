@@ -27,17 +27,13 @@ def test_encodings_ends_of_lines_and_delimiters(read):
         assert table.cells.index.tolist() == [2, 3]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '"name","x"\n"Ätna","1.5"\n"b","-2"\n',
-        "# a, comment\n\n#\nname,x\nÄtna,1.5\n\n,\n# more\nb,-2",
-        "name;x\n Ätna ; 1.5;\nb;-2;;\n",
-        "#name|x\n#DATACENTER=http://a.org\nÄtna|1.5\n#DATACENTER=http://b.org\n#name|x\nb|-2\n",
-        "#name|x|EndTime\nÄtna|1.5|\nb|-2|\n",
-        "name;x;wind (m/s, 10 m)\nÄtna;1,5;\nb;-2;\n",
-    ],
-)
+@pytest.mark.parametrize("text", [
+    '"name","x"\n"Ätna","1.5"\n"b","-2"\n',
+    "# a, comment\n\n#\nname,x\nÄtna,1.5\n\n,\n# more\nb,-2",
+    "name;x\n Ätna ; 1.5;\nb;-2;;\n",
+    "#name|x\n#DATACENTER=http://a.org\nÄtna|1.5\n#DATACENTER=http://b.org\n#name|x\nb|-2\n",
+    "#name|x|EndTime\nÄtna|1.5|\nb|-2|\n", "name;x;wind (m/s, 10 m)\nÄtna;1,5;\nb;-2;\n",
+])  # fmt: skip
 def test_forms(read, text):
     table = read(text)
     assert table.names[:2] == ["name", "x"]
@@ -60,19 +56,16 @@ def test_numbers(read):
         np.testing.assert_array_equal(found, values)
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ("time (LT),x\n2016-01-01,1\n", r"'time \(LT\)' holds times of a zone; allowed: UTC"),
-        ("time (UTC+13),x\n2016-01-01,1\n", "holds times of a zone"),
-        ("when,x\n2016-01-01,1\n", "no column of times in when, x; allowed: time, datetime"),
-        ("\n# x\n;;\n", "it is empty"),
-        ("PK\x03\x04\x14\0", "it is no text in UTF-8 or Latin-1; export it as CSV"),
-        ('a,b\n1,2\n3,"4\n5,6\n', "close quotes"),
-        ("a,b\n-78,5,1,2\n", "line 2 has 4 cells, and the header 2; every row needs as many"),
-        ("x" * 200_000, "field larger than"),
-    ],
-)
+@pytest.mark.parametrize(("content", "reason"), [
+    ("time (LT),x\n2016-01-01,1\n", r"'time \(LT\)' holds times of a zone; allowed: UTC"),
+    ("time (UTC+13),x\n2016-01-01,1\n", "holds times of a zone"),
+    ("when,x\n2016-01-01,1\n", "no column of times in when, x; allowed: time, datetime"),
+    ("\n# x\n;;\n", "it is empty"),
+    ("PK\x03\x04\x14\0", "it is no text in UTF-8 or Latin-1; export it as CSV"),
+    ('a,b\n1,2\n3,"4\n5,6\n', "close quotes"),
+    ("a,b\n-78,5,1,2\n", "line 2 has 4 cells, and the header 2; every row needs as many"),
+    ("x" * 200_000, "field larger than"),
+])  # fmt: skip
 def test_no_table_or_no_times_in_utc(read, content, reason):
     with pytest.raises(ValueError, match=reason):
         read_times(read(content))
@@ -83,17 +76,14 @@ def test_numbers_in_names_are_sorted_as_numbers():
     assert sorted({*names}, key=natural_key) == names
 
 
-@pytest.mark.parametrize(
-    ("text", "used", "time"),
-    [
-        ("x,Date,TIME\n1,2016-01-31,12:30\n", {1, 2}, "2016-01-31T12:30:00"),
-        ("date,hour,x\n2016-01-31,6,1\n", {0, 1}, "2016-01-31T06:00:00"),
-        ("Year, Month,Day,Hour,Min,Sec\n2016,1, 5,6,7,08.3\n", {*range(6)}, "2016-01-05T06:07:08"),
-        ("year,month,day,time\n2016,1,5,06:07:08\n", {0, 1, 2, 3}, "2016-01-05T06:07:08"),
-        ("time,x\n1454241600500,1\n", {0}, "2016-01-31T12:00:00"),
-        ("onset,time (UTC)\n2016-01-31T12:00:00-06:00,2016-02-01\n", {0}, "2016-01-31T18:00:00"),
-    ],
-)
+@pytest.mark.parametrize(("text", "used", "time"), [
+    ("x,Date,TIME\n1,2016-01-31,12:30\n", {1, 2}, "2016-01-31T12:30:00"),
+    ("date,hour,x\n2016-01-31,6,1\n", {0, 1}, "2016-01-31T06:00:00"),
+    ("Year, Month,Day,Hour,Min,Sec\n2016,1, 5,6,7,08.3\n", {*range(6)}, "2016-01-05T06:07:08"),
+    ("year,month,day,time\n2016,1,5,06:07:08\n", {0, 1, 2, 3}, "2016-01-05T06:07:08"),
+    ("time,x\n1454241600500,1\n", {0}, "2016-01-31T12:00:00"),
+    ("onset,time (UTC)\n2016-01-31T12:00:00-06:00,2016-02-01\n", {0}, "2016-01-31T18:00:00"),
+])  # fmt: skip
 def test_times(read, text, used, time):
     times, columns = read_times(read(text), ["onset"])
     assert ([text[:19] for text in nanoseconds_to_iso(times)], columns) == ([time], used)

@@ -11,18 +11,15 @@ DAY, HOUR = 86400 * 10**9, 3600 * 10**9
 T2020 = 18262 * DAY  # 2020-01-01
 
 
-@pytest.mark.parametrize(
-    ("value", "after"),
-    [
-        ("2020-01-01T00:00:00Z", 0), (b"2020-01-01 00:00:00.123456789+00:00", 123456789),
-        ("2020-01-01T02:00:00+02:00", 0), ("2020-01-01T00:00:00-0600", 6 * HOUR),
-        ("2020-01-01 00:00:00 -6:00", 6 * HOUR), ("2020-01-01 00:00 UTC", 0), ("2020-01", 0),
-        ("2020/1/2", DAY), ("20200102", DAY), ("20200102T030000.5Z", DAY + 3 * HOUR + 5 * 10**8),
-        (1577836800, 0), (1577836800.0, 0), (1577836800000, 0), (1577836800000000, 0),
-        (1577836800000000000, 0), ("1577836800", 0), (np.datetime64("2020"), 0),
-        (np.float64(1577836800), 0),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("value", "after"), [
+    ("2020-01-01T00:00:00Z", 0), (b"2020-01-01 00:00:00.123456789+00:00", 123456789),
+    ("2020-01-01T02:00:00+02:00", 0), ("2020-01-01T00:00:00-0600", 6 * HOUR),
+    ("2020-01-01 00:00:00 -6:00", 6 * HOUR), ("2020-01-01 00:00 UTC", 0), ("2020-01", 0),
+    ("2020/1/2", DAY), ("20200102", DAY), ("20200102T030000.5Z", DAY + 3 * HOUR + 5 * 10**8),
+    (1577836800, 0), (1577836800.0, 0), (1577836800000, 0), (1577836800000000, 0),
+    (1577836800000000000, 0), ("1577836800", 0), (np.datetime64("2020"), 0),
+    (np.float64(1577836800), 0),
+])  # fmt: skip
 def test_one_time(value, after):
     assert parse_time(value) == T2020 + after
 
@@ -44,20 +41,17 @@ def test_arrays_are_parsed_like_single_values():
     assert parse_times([]).tolist() == []
 
 
-@pytest.mark.parametrize(
-    ("units", "value", "right"),
-    [
-        ("seconds since 2020-01-01 00:00:00 UTC", 39, "2020-01-01T00:00:39"),
-        ("hours since 2020-01-01 00:00:00 -6:00", 0, "2020-01-01T06:00:00"),
-        ("hrs since 1800-1-1 00:00:0.0", 1928472, "2020-01-01T00:00:00"),
-        ("nanoseconds since the Unix epoch", 1577836800000000001, "2020-01-01T00:00:00"),
-        ("datetime64[ms]", 1577836800000, "2020-01-01T00:00:00"),
-        ("days since 2020-01-01T00:00:00Z", 0.5, "2020-01-01T12:00:00"),
-        ("months since 2020-01-01", 0, "'months' is not known; known are ns"),
-        ("s since 2020.5", 0, "'2020.5' is no date"),
-        ("hours since 1-1-1 00:00:0.0", 0, "is no date from 1678 to 2261"),
-    ],
-)
+@pytest.mark.parametrize(("units", "value", "right"), [
+    ("seconds since 2020-01-01 00:00:00 UTC", 39, "2020-01-01T00:00:39"),
+    ("hours since 2020-01-01 00:00:00 -6:00", 0, "2020-01-01T06:00:00"),
+    ("hrs since 1800-1-1 00:00:0.0", 1928472, "2020-01-01T00:00:00"),
+    ("nanoseconds since the Unix epoch", 1577836800000000001, "2020-01-01T00:00:00"),
+    ("datetime64[ms]", 1577836800000, "2020-01-01T00:00:00"),
+    ("days since 2020-01-01T00:00:00Z", 0.5, "2020-01-01T12:00:00"),
+    ("months since 2020-01-01", 0, "'months' is not known; known are ns"),
+    ("s since 2020.5", 0, "'2020.5' is no date"),
+    ("hours since 1-1-1 00:00:0.0", 0, "is no date from 1678 to 2261"),
+])  # fmt: skip
 def test_units_of_cf(units, value, right):
     for values in ([value], [float(value)]):
         if right.startswith("20"):
@@ -113,18 +107,15 @@ def days(first, n, step=1):
     return np.datetime64(first, "us") + np.arange(n) * np.timedelta64(step, "D")
 
 
-@pytest.mark.parametrize(
-    ("parts", "far"),
-    [
-        ([["2262-01-01", "1900-01-01", "NaT", "1970-01-01"], days("2016-01-01", 100)],
-         ["2262-01-01", "1900-01-01", "1970-01-01"]),
-        ([days("2016-01-01", 1000), days("1970-01-01", 2)], ["1970-01-01", "1970-01-02"]),
-        ([days("2016-01-01", 100), days("2019-01-01", 80)], []),  # two deployments
-        ([days("1990-01-01", 10000), ["1970-01-01"]], []),  # an axis less than doubled
-        ([days("2016-01-01", 100), days("1950-01-01", 30, 500)], []),  # more than 2 %
-        ([["2016-01-01", "1970-01-01"]], []), ([["NaT"]], []),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("parts", "far"), [
+    ([["2262-01-01", "1900-01-01", "NaT", "1970-01-01"], days("2016-01-01", 100)],
+     ["2262-01-01", "1900-01-01", "1970-01-01"]),
+    ([days("2016-01-01", 1000), days("1970-01-01", 2)], ["1970-01-01", "1970-01-02"]),
+    ([days("2016-01-01", 100), days("2019-01-01", 80)], []),  # two deployments
+    ([days("1990-01-01", 10000), ["1970-01-01"]], []),  # an axis less than doubled
+    ([days("2016-01-01", 100), days("1950-01-01", 30, 500)], []),  # more than 2 %
+    ([["2016-01-01", "1970-01-01"]], []), ([["NaT"]], []),
+])  # fmt: skip
 def test_times_of_a_wrong_clock_are_far(parts, far):
     values = np.concatenate([np.asarray(part, dtype="M8[us]") for part in parts])
     assert [str(time)[:10] for time in values[times.far_times(values)]] == far
