@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from RISCluster import distributed
+from RISCluster.data import loading
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import Preparation, Reader, SampleSet, load_set
 from RISCluster.distributed import Ranks
@@ -195,13 +196,28 @@ def test_batches_are_on_the_gpu(data, gpu, mode, most):
             assert sum(gpu.waits.values()) <= most, gpu.waits  # for the order, once an epoch
 
 
-def test_a_set_that_a_full_gpu_cannot_hold_is_in_memory(tmp_path, gpu):
-    path = write_samples(tmp_path / "s.h5", blobs(6000)[0])
-    gpu.memory = 1.5 * 6000 * 4 * 16 * 20
+def test_reading_waits_once_for_a_thousand_samples(tmp_path, gpu):
+    with open_spectrograms(write_samples(tmp_path / "s.h5", blobs(2000)[0])) as file:
+        gpu.clear()
+        blocks = Reader(file, PREPARATION, GPU).blocks(np.arange(2000))
+        assert [len(index) for index, _ in blocks] == [1024, 976]
+    assert gpu.waits["copy to cpu"] == 2, gpu.waits
+
+
+@pytest.mark.parametrize("room", [0.5, 1.02])  # for half of the set; for no more than the set
+def test_full_gpu_falls_back_to_memory(tmp_path, gpu, monkeypatch, room):
+    path, choose = write_samples(tmp_path / "s.h5", blobs(2000)[0]), loading.choose_loadmode
+
+    def optimistic(setting, n_bytes, device):  # other processes take what was free
+        return "device" if device == GPU else choose(setting, n_bytes, device)
+
+    monkeypatch.setattr(loading, "choose_loadmode", optimistic)
+    monkeypatch.setattr(loading, "GPU_ROWS", 128)
+    gpu.memory = room * 2000 * 4 * 16 * 20
     with open_spectrograms(path) as file:
-        reader = Reader(file, PREPARATION, GPU)
-        samples, _ = load_set(reader, np.arange(6000), "auto", ALONE)
-    assert (samples.x.device, len(samples)) == (CPU, 6000)
+        samples, _ = load_set(Reader(file, PREPARATION, GPU), np.arange(2000), "auto", ALONE)
+        assert (samples.x.device, len(samples)) == (CPU, 2000)
+        del samples
     assert gpu.allocated == 0
 
 

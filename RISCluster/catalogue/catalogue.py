@@ -69,7 +69,6 @@ class Catalogue:
 
     has_times = property(lambda self: self.span is not None)
     has_stations = property(lambda self: bool(self.stations))
-    has_events = property(lambda self: len(self.events) > 0)
 
     @cached_property
     def events(self) -> pandas.DataFrame:
@@ -120,8 +119,8 @@ class Catalogue:
 
 def cluster_medians(file: SpectrogramFile, labels: np.ndarray, n_clusters: int) -> pandas.DataFrame:
     """Medians of ``peak_amplitude`` and `MEASURES`, where the file has them, of each cluster."""
-    columns = {name: file.column(name) for name in ("peak_amplitude", *MEASURES)}
-    columns = {name: x for name, x in columns.items() if x is not None}
+    names = ("peak_amplitude", *MEASURES)
+    columns = {name: x for name in names if (x := file.column(name)) is not None}
     table = pandas.DataFrame(columns, index=range(len(labels)))
     return table.groupby(labels).median().reindex(range(n_clusters))
 
@@ -165,8 +164,7 @@ def bins_over(span: Span, interval: str) -> Bins:
 def choose_bins(span: Span, setting: str) -> Bins:
     """Bins for a span of time by ``report.interval``, or longer ones of more than `MAX_BINS`.
 
-    ``auto`` is the shortest interval that makes `AUTO_BINS` bins at most, but for spans of more
-    than 30 hours an hour at least.
+    ``auto`` is the shortest that makes `AUTO_BINS` bins at most, from 30 hours on at least an hour.
     """
     names, shortest, most = list(FREQUENCIES), setting, MAX_BINS
     if setting == "auto":
@@ -196,8 +194,7 @@ def count_occurrences(
 def read_environment(place: str | Path) -> tuple[pandas.DataFrame, list[str]]:
     """Series of a table by time (UTC, ascending, possibly repeated), and what was left out.
 
-    The table has a column of times, in UTC if they have no offset, and columns of values; NaN for
-    gaps. DataError for a file that is missing, is no such table, or has no time or no value.
+    It has a column of times, UTC if they have no offset, and columns of values; NaN for gaps.
     """
     path = Path(place).expanduser()
     try:

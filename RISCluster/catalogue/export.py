@@ -138,8 +138,8 @@ def write_hdf5(export: Export, path: Path) -> int:
     storage = {"compression": "gzip", "shuffle": True, "chunks": (min(CHUNK, n),)} if n else {}
     with new_file(path) as partial, h5py.File(partial, "w") as file:
         file.attrs.update(run=export.run_name, stage=export.stage_name)
-        file.attrs["n_clusters"] = export.catalogue.n_clusters
-        file.attrs["written_by"] = f"RISCluster {__version__}"
+        n_clusters, program = export.catalogue.n_clusters, f"RISCluster {__version__}"
+        file.attrs.update(n_clusters=n_clusters, written_by=program)
         for name, kind in kinds.items():
             file.create_dataset(name, (n,), kind, **storage)
         start = 0
@@ -156,8 +156,7 @@ def write_hdf5(export: Export, path: Path) -> int:
 def write_picks(export: Export, path: Path) -> int:
     """Write a row for each onset of a labelled sample, by time; the number of rows.
 
-    The columns are those of `PickList.to_dataframe` of SeisBench, and label, name, event_id,
-    trace_id and index. DataError for data without onsets or trace ids.
+    The columns are those of SeisBench's picks, and label, name, event_id, trace_id and index.
     """
     _require(export.catalogue, "picks", "onset", "trace_id")
     labelled = export.chosen & (export.catalogue.labels >= 0)
@@ -194,8 +193,7 @@ def write_quakeml(export: Export, path: Path) -> int:
 
     Samples with a common event id are one event, others one each. An event has a comment for each
     sample and a pick at the onset of its detection, where known. Its type is ``other event`` where
-    its most frequent cluster has a name, else ``not reported``. DataError for data without start
-    times or trace ids, SettingsError for more than `MOST_SAMPLES`.
+    its most frequent cluster has a name, else ``not reported``.
     """
     catalogue = export.catalogue
     _require(catalogue, "quakeml", "starttime", "trace_id")

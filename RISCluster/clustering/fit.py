@@ -57,9 +57,6 @@ def _fit(
     return fit_mixture(latents, fit_kmeans(latents, k, n_init, seed).labels_, k, shrinkage)
 
 
-# ---- half-samples -------------------------------------------------------------------------------
-
-
 class Resamples(NamedTuple):
     """Half-samples of latents, and the latents that are labelled."""
 
@@ -125,9 +122,6 @@ def temperature(mixture: Mixture, latents: np.ndarray, labels: np.ndarray) -> fl
     bounds = (0.0, float(np.log(MAX_TEMPERATURE)))
     best = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-3})
     return float(np.exp(min((*bounds, best.x), key=loss)))
-
-
-# ---- fits for every K ---------------------------------------------------------------------------
 
 
 def fit_mixtures(

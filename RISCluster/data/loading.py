@@ -27,6 +27,7 @@ from .layouts import READ_ROWS, SpectrogramFile
 # samples within windows. A set within one window is fully shuffled.
 BLOCK = 64
 WINDOW = 4096
+GPU_ROWS = 1024  # samples sent to a GPU at a time, at least: each block costs 35 launches
 WINDOW_BINS = WINDOW * 87 * 100  # at most: 143 MB, of which three are in memory
 
 LOG_DECADES = 4.0  # below the maximum of a sample; 40 dB of power
@@ -90,7 +91,10 @@ class Reader:
     def blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Usable samples among `index` (ascending): indices (n,) and prepared (n, C, F, T)."""
         amplitude = self.preparation.amplitude
-        for wanted, rows in read_ahead(self.file.read_blocks(index)):
+        blocks = self.file.read_blocks(index)
+        if self.device.type == "cuda":
+            blocks = _joined(blocks, GPU_ROWS)
+        for wanted, rows in read_ahead(blocks):
             x = torch.from_numpy(rows).to(self.device)
             flat = x.flatten(1)
             low, high = torch.stack([flat.amin(1), flat.amax(1)]).cpu().numpy()  # one wait
@@ -106,6 +110,19 @@ class Reader:
             if not usable.all():
                 x, wanted = x[torch.from_numpy(usable).to(x.device)], wanted[usable]
             yield wanted, self.preparation(x).reshape(-1, *self.shape)
+
+
+def _joined(blocks: Iterator, n_rows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Blocks (indices, samples) joined until they have a number of rows."""
+    held, n = [], 0
+    for block in blocks:
+        held.append(block)
+        n += len(block[0])
+        if n >= n_rows:
+            yield tuple(map(np.concatenate, zip(*held, strict=True)))
+            held, n = [], 0
+    if held:
+        yield tuple(map(np.concatenate, zip(*held, strict=True)))
 
 
 def read_ahead(source: Iterator, depth: int = 2) -> Iterator:
@@ -231,11 +248,31 @@ def load_set(
 ) -> tuple[SampleSet, np.ndarray]:
     """A set of the usable samples among `index` (ascending), and the indices of the unusable ones.
 
-    They are read once: to hold them, or to find the usable ones that are to be streamed. DataError
-    where no sample is usable, or there is no GPU for the load mode ``device``.
+    DataError where no sample is usable, or there is no GPU for the load mode ``device``.
     """
     n_bytes = 4 * len(index) * math.prod(reader.shape)
     mode = choose_loadmode(loadmode, n_bytes, reader.device)
+    try:
+        samples = _load(reader, index, mode, ranks)
+    except torch.cuda.OutOfMemoryError:
+        if (loadmode, mode) != ("auto", "device"):
+            raise
+        samples = None  # outside, as the traceback of the error holds the tensor
+    if samples is None:
+        log.warning("the samples do not fit on the GPU: they are loaded into memory")
+        mode = choose_loadmode(loadmode, n_bytes, torch.device("cpu"))
+        samples = _load(reader, index, mode, ranks)
+    if not len(samples):
+        raise DataError(
+            f"{reader.file.path}: all {len(index):,} samples are unusable: missing, not finite or "
+            "all zero; give others"
+        )
+    return samples, np.setdiff1d(index, samples.index)
+
+
+def _load(reader: Reader, index: np.ndarray, mode: str, ranks: Ranks) -> SampleSet:
+    """Read samples once: to hold them, or to find the usable ones that are to be streamed."""
+    n_bytes = 4 * len(index) * math.prod(reader.shape)
     log.info(f"load mode {mode}: {n_bytes / 1e9:.2f} GB of samples")
     is_held, device = mode != "disk", torch.device("cpu") if mode == "ram" else reader.device
     x = torch.empty((len(index) if is_held else 0, *reader.shape), device=device)
@@ -247,14 +284,8 @@ def load_set(
             found.append(indices)
             n += len(indices)
             progress.add(len(indices))
-    if n == 0:
-        raise DataError(
-            f"{reader.file.path}: all {len(index):,} samples are unusable: missing, not finite or "
-            "all zero; give others"
-        )
-    usable = np.concatenate(found)
     held = (x[:n], torch.arange(n, device=device)) if is_held else ()
-    return SampleSet(usable, *held, reader=reader), np.setdiff1d(index, usable)
+    return SampleSet(np.concatenate(found), *held, reader=reader)
 
 
 def choose_loadmode(setting: str, n_bytes: int, device: torch.device) -> str:

@@ -5,6 +5,7 @@ import contextlib
 import glob
 import itertools
 import math
+import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -45,6 +46,23 @@ def stamp(path: Path) -> list[str | int]:
     """Identity of a file: name, size in bytes, and time of last change in ns."""
     status = path.stat()
     return [path.name, status.st_size, status.st_mtime_ns]
+
+
+def _sources(dataset: h5py.Dataset) -> Iterator[tuple[Path, Any]]:
+    """Files that a virtual data set is read from, with the mapping of each part of it."""
+    own = Path(os.fsdecode(dataset.file.filename))
+    for part in dataset.virtual_sources():
+        yield own if part.file_name == "." else own.parent / part.file_name, part
+
+
+def other_files(path: Path) -> list[str]:
+    """Name, size and time of the files that virtual data sets are read from."""
+    places: set[Path] = set()
+    with contextlib.suppress(OSError, RuntimeError, DataError), h5py.File(path, "r") as file:
+        arrays = Storage(path, file).arrays.values()  # errors are reported where it is read
+        places = {place for x in arrays if x.is_virtual for place, _ in _sources(x)} - {path}
+    found = {" ".join(map(str, stamp(place))) for place in places if place.exists()}
+    return sorted(found.union(*map(other_files, places)))
 
 
 class Storage:
@@ -282,9 +300,13 @@ def require_readable(dataset: h5py.Dataset) -> None:
     """DataError where HDF5 would fail, or read zeros in place of values that are not there."""
     if why := explain_missing_filter(dataset):
         why = f"needs another package: {why}"
-    elif dataset.is_virtual or (dataset.external and dataset.file.driver != "core"):
-        why = "has its values in other files; give those, or write one file of them with h5py"
-    elif dataset.size and not (dataset.dtype.kind == "f" and np.isnan(dataset.fillvalue)):
+    elif dataset.external and dataset.file.driver != "core":  # that of `_open_npy`
+        why = "has its values in raw files; write them into one file with h5py"
+    elif not dataset.size or (dataset.dtype.kind == "f" and np.isnan(dataset.fillvalue)):
+        return  # what is missing is read as such
+    elif dataset.is_virtual:
+        why = _lacking_source(dataset)
+    else:
         n, n_written = 1, int(bool(dataset.external or dataset.id.get_storage_size()))
         if dataset.chunks:
             n = math.prod(-(-x // y) for x, y in zip(dataset.shape, dataset.chunks, strict=True))
@@ -296,6 +318,27 @@ def require_readable(dataset: h5py.Dataset) -> None:
             )
     if why:
         raise DataError(f"{place_of(dataset)}: {dataset.name.lstrip('/')}: {why}")
+
+
+def _lacking_source(dataset: h5py.Dataset) -> str:
+    """Which part of a virtual data set can't be read, and what to do; '' where all can."""
+    n_mapped = 0
+    for path, part in _sources(dataset):
+        n, is_whole = part.vspace.get_select_npoints(), False
+        n_mapped += n
+        with contextlib.suppress(OSError, RuntimeError, KeyError), h5py.File(path, "r") as file:
+            source, chosen = file[part.dset_name], part.src_space
+            require_readable(source)
+            is_whole = source.size >= n
+            if chosen.get_select_type() != h5py.h5s.SEL_ALL:
+                is_whole = (np.array(chosen.get_select_bounds()[1]) < source.shape).all()
+        if not is_whole:
+            return (
+                f"source {part.file_name}:/{part.dset_name.lstrip('/')} is missing, damaged or too "
+                "short; put it where it was, or write one file without sources"
+            )
+    is_mapped = n_mapped >= dataset.size
+    return "" if is_mapped else "parts have no source; write one file without sources"
 
 
 class StoredArray:

@@ -36,8 +36,6 @@ MAPS = {"tsne": "t-SNE", "opentsne": "openTSNE", "umap": "UMAP"}  # title of eac
 PACKAGES = {"opentsne": "openTSNE", "umap": "umap"}
 UMAP_NEIGHBOURS = 15  # its default
 
-# ---- outliers: reconstruction error and likelihood against those of the training set ------------
-
 
 @dataclass(frozen=True)
 class TrainingDistribution:
@@ -120,9 +118,6 @@ def mixture_of_clusters(latents: np.ndarray, labelling: Labelling) -> Mixture:
     return Mixture(sizes / sizes.sum(), means, covariances)
 
 
-# ---- representatives ----------------------------------------------------------------------------
-
-
 class Representatives(NamedTuple):
     """Samples to look at in a stage's clusters, tables with the columns of `_describe`."""
 
@@ -197,9 +192,6 @@ def _describe(stage: FinishedStage, index: np.ndarray) -> pandas.DataFrame:
             "less_likely": training.likelihood_quantile(likelihood),
         }
     )
-
-
-# ---- map ----------------------------------------------------------------------------------------
 
 
 def mapped(latents: np.ndarray, method: str, seed: int) -> np.ndarray:

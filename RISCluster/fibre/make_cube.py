@@ -14,7 +14,7 @@ import scipy.signal
 
 from .. import __version__
 from ..data.layouts import SMALLEST, open_spectrograms
-from ..data.storage import stamp
+from ..data.storage import other_files, stamp
 from ..data.times import SECOND, nanoseconds_to_iso
 from ..errors import DataError, SettingsError
 from ..io import is_remote, need, new_file, require_room
@@ -139,7 +139,7 @@ def make_cube(
     """
     records, parts = settings.records, Parts(target, settings.run)
     choices = settings.inputs("records", "result")
-    made_from = identity([choices, [[stamp(path)] for path in paths]])
+    made_from = identity([choices, [[stamp(path), *other_files(path)] for path in paths]])
     if not overwrite and is_done([target], made_from):
         return
     if target.suffix.lower() == ".zarr":

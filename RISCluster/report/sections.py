@@ -68,7 +68,7 @@ def cards(results: Results) -> Context:
     results.shown, results.data = found.index, page_data(results, found)
     labels, distances = stage.labels[found.index], results.centroid_distances
     hours, stations = catalogue.by_hour(), catalogue.by_station()
-    events = catalogue.events_by_cluster().to_numpy() if catalogue.has_events else None
+    events = catalogue.events_by_cluster().to_numpy() if len(catalogue.events) else None
     medians = cluster_medians(file, stage.labels, stage.n_clusters)
     medians = medians.dropna(subset=[*MEASURES]) if {*MEASURES} <= {*medians} else medians.iloc[:0]
     edges = pairwise(band_edges(file.frequency)) if len(medians) else [()] * len(BANDS)

@@ -25,6 +25,11 @@ HISTORY = "history.csv"
 SHOWN = 8  # spectrograms and reconstructions in TensorBoard
 SYNC_EVERY = 20  # steps between reads of the loss on a GPU, and between stop checks of ranks
 SAVE_INTERVAL = 30.0  # s between saved states; a stop and the end of the training save in any case
+REASONS = {  # why a training has ended, by stop_reason
+    "": "all epochs done",
+    "patience": "no better validation loss",
+    "tol": "label change below dec.tol",
+}
 SAVED = ("epoch", "step", "seconds", "stop_reason")  # attributes of `Training` in the state
 
 
@@ -59,7 +64,7 @@ class Training:
     epoch: int = 0  # complete epochs
     step: int = 0  # complete steps of the next epoch
     seconds: float = 0.0  # spent on those
-    stop_reason: str = ""  # for the log; empty while training continues
+    stop_reason: str = ""  # key of REASONS; empty while training continues
 
     def __post_init__(self) -> None:
         self.kind = type(self.model).__name__
@@ -180,8 +185,7 @@ class Training:
     def end(self) -> None:
         """Save the state, and log why the training has ended."""
         self.save()
-        reason = self.stop_reason or "all epochs done"
-        log.info(f"stopped after {count(self.epoch, 'epoch')}: {reason}")
+        log.info(f"stopped after {count(self.epoch, 'epoch')}: {REASONS[self.stop_reason]}")
 
     # ---- state ----
 

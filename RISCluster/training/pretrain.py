@@ -128,6 +128,6 @@ def _stop_or_slow_down(training: Training, variance: float) -> None:
         return
     learnt = training.result.best < (1 - PLATEAU) * variance
     if waited >= settings.patience * (1 if learnt else MAX_PLATEAU):
-        training.stop_reason = "no better validation loss"
+        training.stop_reason = "patience"
     elif learnt and settings.schedule == "plateau" and not waited % max(1, settings.patience // 3):
         training.rate *= 0.5

@@ -86,5 +86,5 @@ def _refresh(training: Training, fixed: torch.Tensor | None) -> None:
         change = ranks.broadcast(label_change(result.labels.numpy(), labels.numpy()))
         result.changes.append(change)
         if change < training.settings.tol:
-            training.stop_reason = "label change below dec.tol"
+            training.stop_reason = "tol"
     result.labels = labels

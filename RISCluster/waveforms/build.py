@@ -52,7 +52,10 @@ def build(
     numbers of what was made and left out; None where the target exists, from the same inputs.
     """
     begin, target = time.monotonic(), Path(target).expanduser()
-    require_ending(target, ".h5", ".hdf5")
+    if target.suffix.lower() not in (".h5", ".hdf5"):
+        raise SettingsError(
+            f"command line: -o {target} is not allowed; allowed: a file ending in .h5 or .hdf5"
+        )
     saved = settings.build.save_waveforms
     paths = input_files(words, target, *([] if saved is None else [Path(saved).expanduser()]))
     made_from = identity([_inputs(settings, target), [stamp(path) for path in paths]])
@@ -106,15 +109,6 @@ def examples(words: Sequence[str], settings: Settings, stations: Any) -> tuple[l
     days = [day for group in groups for day in group]
     found = [(str(day), example(day, grid)) for day in days[:: -(-len(days) // N_EXAMPLES)]]
     return [(name, *wave) for name, wave in found if wave], grid.unit
-
-
-def require_ending(target: Path, *endings: str) -> None:
-    """Raise SettingsError where the name of a target has none of the endings."""
-    if target.suffix.lower() not in endings:
-        raise SettingsError(
-            f"command line: -o {target} is not allowed; allowed: a file ending in "
-            f"{' or '.join(endings)}"
-        )
 
 
 def input_files(words: Sequence[str], *own: Path) -> list[Path]:

@@ -80,18 +80,13 @@ def test_choice(run, tmp_path):
     labels, probability = run.final.labels, run.final.table["probability"].to_numpy()
     least = float(probability[labels == 2].max())
     wanted = (probability >= np.float32(least)) & np.isin(labels, (0, 2))
-    some = export_of(run, clusters=(0, 2), min_probability=least)
-    assert write_csv(some, tmp_path / "x.csv") == wanted.sum() > 0
+    write_csv(export_of(run, clusters=(0, 2), min_probability=least), tmp_path / "x.csv")
     written = [int(row["index"]) for row in rows_of(tmp_path / "x.csv")]
-    assert written == np.flatnonzero(wanted).tolist()
-    assert export_of(run, min_probability=0.01).chosen.sum() == 95  # not the unusable one
+    assert written == np.flatnonzero(wanted).tolist() != []
     mixture = export_of(run, "GMM")  # names are those of the refined clusters
     assert (mixture.stage_name, mixture.names) == ("GMM", {})
-    with pytest.raises(SettingsError, match="--clusters 7: .* has clusters 0 to"):
-        export_of(run, clusters=(0, 7))
-    other = replace(run, stages={"AEC": run.stages["AEC"]})
     with pytest.raises(RunError, match="no complete GMM or DEC stage; complete are: AEC"):
-        export_of(other)
+        export_of(replace(run, stages={"AEC": run.stages["AEC"]}))
 
 
 def test_hdf5_is_the_same_in_blocks(run, tmp_path, monkeypatch):
@@ -134,9 +129,6 @@ def test_picks_as_seisbench_writes_them(run, tmp_path):
         write_picks(with_table(export, onset=None), tmp_path / "y.csv")
 
 
-# ---- QuakeML ----
-
-
 def events_of(export, path):
     """Write QuakeML, validate and read it."""
     from obspy.io.quakeml.core import _validate
@@ -154,20 +146,17 @@ def test_events_and_picks(run, tmp_path):
     events, usable = events_of(export, tmp_path / "x.xml"), run.final.table.query("label >= 0")
     assert len(events) == 95
     for event, (index, row) in zip(events, usable.iterrows(), strict=True):
-        start = obspy.UTCDateTime(row["starttime"].isoformat())
+        start, trace_id = obspy.UTCDateTime(row["starttime"].isoformat()), row["trace_id"]
+        called = f"cluster {row['label']}" + (" (stick <slip> & more)" if row["label"] == 1 else "")
         assert event.resource_id.id == f"smi:local/RISCluster/run/DEC/{index}"
         assert event.event_type == ("other event" if row["label"] == 1 else "not reported")
-        called = f"cluster {row['label']}" + (" (stick <slip> & more)" if row["label"] == 1 else "")
         assert event.event_descriptions[0].text == called
         assert event.comments[0].text == (
             f"{called}, probability {row['probability']:.6f}, sample {index} of run run, stage DEC,"
-            f" window from {start} of trace {row['trace_id']}"
+            f" window from {start} of trace {trace_id}"
         )
-        if index >= 93:
-            assert event.picks == []
-            continue
-        (pick,) = event.picks
-        assert (pick.time, pick.waveform_id.get_seed_string()) == (start + 0.25, row["trace_id"])
+        picks = [(pick.time, pick.waveform_id.get_seed_string()) for pick in event.picks]
+        assert picks == ([(start + 0.25, trace_id)] if index < 93 else [])
 
 
 def test_samples_of_one_event(run, tmp_path):
@@ -201,13 +190,11 @@ def test_names_that_the_schema_does_not_allow(run, tmp_path):
 
 def test_chosen_events(run, tmp_path, monkeypatch):
     path, export, times = tmp_path / "x.xml", export_of(run), run.final.table["starttime"].copy()
-    assert len(events_of(export_of(run, clusters=(2,)), path)) == run.final.sizes[2]
     assert len(events_of(replace(export, chosen=np.zeros(96, bool)), path)) == 0
     times[7] = np.datetime64("NaT")
     assert len(events_of(with_table(export, starttime=times), path)) == 94
     monkeypatch.setattr(module, "MOST_SAMPLES", 94)
     with pytest.raises(SettingsError, match="95 samples .* choose with --clusters 1,3"):
         write_quakeml(export, path)
-    for column in ("starttime", "trace_id"):
-        with pytest.raises(DataError, match=f"data have no {column}; allowed: csv, hdf5"):
-            write_quakeml(with_table(export, **{column: None}), path)
+    with pytest.raises(DataError, match="quakeml: .* have no trace_id; allowed: csv, hdf5"):
+        write_quakeml(with_table(export, trace_id=None), path)

@@ -11,7 +11,7 @@ import pytest
 import zarr
 
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.data.storage import find_files, packing_of
+from RISCluster.data.storage import find_files, other_files, packing_of
 from RISCluster.errors import DataError, MissingPackage
 
 ROWS = np.random.default_rng(0).random((12, 5, 6)).astype(np.float32) + 1
@@ -118,7 +118,7 @@ def test_fill_values_as_xarray_writes_them(tmp_path, zarr_format, fill, attribut
     assert packing_of(array).missing == missing
 
 
-def test_chunks_and_sources_that_are_not_there_are_refused_or_missing_values(tmp_path):
+def test_chunks_that_were_never_written_are_refused_or_missing_values(tmp_path):
     for fill in (0, np.nan):
         with h5py.File(tmp_path / "c.h5", "w") as file:
             words = {"chunks": (4, 5, 6), "fillvalue": fill}
@@ -128,11 +128,35 @@ def test_chunks_and_sources_that_are_not_there_are_refused_or_missing_values(tmp
             assert "spectrogram: 1 of 3 chunks were never written" in error_of(tmp_path / "c.h5")
     with open_spectrograms(tmp_path / "c.h5") as file:
         np.testing.assert_array_equal(file.read(0, 12), THIRDS)
-    virtual = h5py.VirtualLayout((12, 5, 6), "f4")
-    virtual[:6] = h5py.VirtualSource("s.h5", "d", shape=(6, 5, 6))  # HDF5 reads zeros without it
-    with h5py.File(tmp_path / "v.h5", "w") as file:
-        file.create_virtual_dataset("spectrogram", virtual)
-    assert "v.h5: spectrogram: has its values in other files; give" in error_of(tmp_path / "v.h5")
+
+
+def test_virtual_data_sets_need_all_of_their_sources(tmp_path):
+    def write(n, fill=0.0):
+        virtual = h5py.VirtualLayout((n, 5, 6), "f4")
+        for part in range(3):
+            rows = slice(4 * part, 4 * part + 4)
+            with h5py.File(tmp_path / f"s{part}.h5", "w") as file:
+                file["d"] = ROWS[rows]
+            virtual[rows] = h5py.VirtualSource(f"s{part}.h5", "d", shape=(4, 5, 6))
+        with h5py.File(tmp_path / "v.h5", "w") as file:
+            file.create_virtual_dataset("spectrogram", virtual, fillvalue=fill)
+        return tmp_path / "v.h5"
+
+    path = write(12)
+    before = other_files(path)
+    assert [text.split()[0] for text in before] == ["s0.h5", "s1.h5", "s2.h5"]
+    with open_spectrograms(path) as file:
+        np.testing.assert_array_equal(file.read(0, 12), ROWS)
+    (tmp_path / "s1.h5").unlink()  # HDF5 reads zeros without it
+    assert "spectrogram: source s1.h5:/d is missing, damaged or too short" in error_of(path)
+    assert other_files(path) != before
+    for n, why in ((3, "source s1.h5:/d is missing"), (4, "s1.h5: d: 1 of 4 chunks were")):
+        with h5py.File(tmp_path / "s1.h5", "w") as file:
+            file.create_dataset("d", (n, 5, 6), "f4", chunks=(1, 5, 6))[:3] = 1
+        assert why in error_of(path)
+    assert "parts have no source" in error_of(write(15))
+    with open_spectrograms(write(15, np.nan)) as file:
+        assert np.isfinite(file.read(0, 15)).all(axis=(1, 2)).tolist() == [True] * 12 + [False] * 3
 
 
 @pytest.mark.parametrize(("zarr_format", "shards"), [(2, None), (3, None), (3, (4, 5, 6))])

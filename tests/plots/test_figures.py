@@ -24,13 +24,9 @@ COUNTS = np.array([[1, 0], [3, 2], [0, 0], [2, 0]])
 NAMES = ["cluster 0", "1 stick-slip"]
 
 
-@pytest.fixture
-def drawn(tmp_path):
-    def draw(figure):
-        figure.savefig(tmp_path / "f.png")
-        return figure
-
-    return draw
+def drawn(figure):
+    figure.draw_without_rendering()
+    return figure
 
 
 def words(figure):
@@ -39,10 +35,7 @@ def words(figure):
     return texts + legends
 
 
-# ---- samples, training, latent space ------------------------------------------------------------
-
-
-def test_samples(drawn):
+def test_samples():
     few = IMAGES[:2]
     drawn(samples.reconstructions(FILE, few, np.ones((2, 3)), few, "ab"))
     members = [IMAGES[:3], IMAGES[:1], IMAGES[:0], 0 * few]
@@ -54,12 +47,12 @@ def test_samples(drawn):
     rows = [("noise", [(IMAGES[0], "one"), (0 * IMAGES[0], "zero")]), ("", [])]
     figure = drawn(samples.sample_overview(FILE, rows, "title"))
     assert figure.axes[1].texts[0].get_text() == "unusable"
-    for sign, label in ((1, "log10 of amplitude over the sample's peak"), (-1, "amplitude (m)")):
-        figure = samples.sample_overview(FILE, [("", [(sign * IMAGES[0], "one")])], "title")
-        assert figure.axes[-1].get_ylabel() == label
+    assert figure.axes[-1].get_ylabel() == "log10 of amplitude over the sample's peak"
+    figure = samples.sample_overview(FILE, [("", [(-IMAGES[0], "one")])], "title")
+    assert figure.axes[-1].get_ylabel() == "amplitude (m)"
 
 
-def test_histories_have_whole_epochs(drawn):
+def test_histories_have_whole_epochs():
     epoch = np.arange(1, 4.0)
     aec = {"epoch": epoch, "train_mse": 1 / epoch, "validation_mse": 0.4 * epoch}
     assert "0.4" in drawn(scores.aec_history(aec, 1.0)).axes[0].get_title()
@@ -69,7 +62,7 @@ def test_histories_have_whole_epochs(drawn):
     assert all(tick == round(tick) for tick in axes.get_xticks() if low <= tick <= high)
 
 
-def test_selection_curves_have_a_ring_and_a_line_each(drawn):
+def test_selection_curves_have_a_ring_and_a_line_each():
     values = {"bic": [3e5, 2e5, 4e5], "aic": [-2, -3, -4], "silhouette": [0.5, 0.3, 0.2],
               "inertia": [9e6, 3e6, 2e6], "gap": [2, 3, 4], "gap_std": [0.1] * 3,
               "stability": [0.9] * 3, "agreement": [0.5, 0.7, 0.6]}  # fmt: skip
@@ -88,7 +81,7 @@ def test_selection_curves_have_a_ring_and_a_line_each(drawn):
     assert figure.axes[2].get_title() == "Silhouette\nhighest: none"
 
 
-def test_latent_space(drawn):
+def test_latent_space():
     points, labels = IMAGES[:, 0, :2], np.arange(9) % 3
     figure = drawn(latent.embedding(points, labels, ["0 (3)", "1 (3)", "2 ice (3)"], "title"))
     assert words(figure)[-3:] == ["0 (3)", "1 (3)", "2 ice (3)"]
@@ -106,10 +99,7 @@ def test_latent_space(drawn):
     np.testing.assert_array_equal(right.images[0].get_array(), away[np.ix_(order, order)])
 
 
-# ---- agreement ----------------------------------------------------------------------------------
-
-
-def test_counts_are_written_and_shaded_by_row(drawn):
+def test_counts_are_written_and_shaded_by_row():
     rows, columns = ["0", "1 " + "x" * 40, "2 $y_$"], ["quake", "noise"]
     counts = np.array([[30, 10], [0, 12000], [0, 0]])
     axes = drawn(scores.known_classes(counts, [2, 1, 0], rows, columns, "title")).axes[0]
@@ -128,7 +118,7 @@ def test_counts_are_written_and_shaded_by_row(drawn):
     assert max(figure.get_size_inches()) <= 16
 
 
-def test_reliability(drawn):
+def test_reliability():
     means = np.array([[np.nan, 0.8], [np.nan, 0.5]])
     bins = Reliability(np.linspace(0, 1, 3), np.array([0, 4]), *means, 0.3, 0.3)
     axes = drawn(scores.reliability_curve([("GMM", bins), ("DEC", bins)])).axes[0]
@@ -140,10 +130,7 @@ def test_reliability(drawn):
     assert (low, high) == pytest.approx((0.25, 0.75))
 
 
-# ---- time and place -----------------------------------------------------------------------------
-
-
-def test_a_section_has_values_and_the_colours_of_clusters(drawn):
+def test_a_section_has_values_and_the_colours_of_clusters():
     labels, values = np.array([[0, 1, -1], [1, 1, 0]]), np.array([[0.0, 20, np.nan], [0, 10, 0]])
     unix = "seconds since 1970-01-01T00:00:00Z"
     image = ClusterMap(labels, np.array([1.5e9, 1.5e9 + 10]), unix, 10.0, np.arange(3.0), "m", [])
@@ -158,7 +145,7 @@ def test_a_section_has_values_and_the_colours_of_clusters(drawn):
     assert bar.get_ylabel() == "Mean of each sample (dB)"
 
 
-def test_series_and_environment_share_time(drawn):
+def test_series_and_environment_share_time():
     values, moments = np.array([1.0, np.nan, 2.0, 3.0]), [(EDGES[1], "storm")]
     panels, has_data = [(NAMES[k], COUNTS[:, k], k) for k in (0, 1)], np.array([1, 1, 0, 1]) > 0
     series = EDGES, panels, has_data, "day", [("tide (m)", values)]
@@ -174,7 +161,7 @@ def test_series_and_environment_share_time(drawn):
     assert top.transData.inverted().transform(hatched.p0)[0] == pytest.approx(EDGES[2].astype(int))
 
 
-def test_profiles_are_shares(drawn):
+def test_profiles_are_shares():
     hours, months = np.zeros((24, 2), int), np.zeros((12, 2), int)
     hours[3], hours[4, 0] = (1, 5), 3
     months[0], months[11] = (1, 5), (3, 0)
@@ -203,7 +190,7 @@ def test_kilometres_of_the_map_are_those_on_the_ground(places, middle, km):
 @pytest.mark.parametrize(
     "places", [[[-78.5, 170.0], [-76.4, 170.0], [-77.4, 170.1]], [[10.0, 20.0]] * 3]
 )
-def test_stations(drawn, places):
+def test_stations(places):
     stations, counts = ["A", "B", "C"], np.array([[5, 4], [1, 0], [0, 0]])
     figure = drawn(station_map(stations, np.array(places), counts, [0, 1], NAMES))
     axes = figure.axes[0]

@@ -78,9 +78,35 @@ class Browser:
 
     def run(self, script: str) -> Any:
         """The value of a script, also of a promise."""
-        found = self(
-            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
-        )  # fmt: skip
+        found = self("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in found:
             raise RuntimeError(found["exceptionDetails"]["exception"].get("description"))
         return found["result"].get("value")
+
+    def mouse(self, kind: str, view: int, place: str) -> None:
+        """Move, press or release the mouse at a place, a script, of a view of samples."""
+        x, y = self.run(
+            f"""(() => {{
+              const view = views[{view}], [x, y] = {place};
+              view.over.scrollIntoView({{ block: "center" }});
+              const {{ left, top }} = view.over.getBoundingClientRect();
+              return [left + x, top + y];
+            }})()"""
+        )
+        at = {"x": x, "y": y, "button": "left", "clickCount": 1}
+        self("Input.dispatchMouseEvent", type=f"mouse{kind}", **at)
+        self.wait()
+
+    def drag(self, view: int, start: str, stop: str) -> None:
+        for kind, place in (("Pressed", start), ("Moved", stop), ("Released", stop)):
+            self.mouse(kind, view, place)
+
+    def click(self, selector: str, number: int = 0) -> None:
+        self.run(f"all('{selector}')[{number}].click()")
+
+    def set(self, selector: str, value: Any, event: str, number: int = 0) -> None:
+        """Set the value of an element, as by the keyboard."""
+        self.run(
+            f"(() => {{ const e = all('{selector}')[{number}]; e.value = {json.dumps(value)}; "
+            f"e.dispatchEvent(new Event('{event}')); }})()"
+        )

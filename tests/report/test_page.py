@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import io
-import json
 import re
 import shutil
 import time
@@ -135,54 +134,14 @@ def test_the_page_as_it_is_opened(page, browser, theme, paper):
     assert yellow.sum() > 100  # the brightest colour of spectrograms
 
 
-class Driver:
-    """Mouse and keyboard on an open page; places are of a view of samples, or an element."""
-
-    def __init__(self, browser):
-        self.browser, self.run = browser, browser.run
-
-    def mouse(self, kind, view, place):
-        """Move, press or release the mouse at a place of a view, a script."""
-        x, y = self.run(
-            f"""(() => {{
-              const view = views[{view}], [x, y] = {place};
-              view.over.scrollIntoView({{ block: "center" }});
-              const {{ left, top }} = view.over.getBoundingClientRect();
-              return [left + x, top + y];
-            }})()"""
-        )
-        self.browser(
-            "Input.dispatchMouseEvent", type=f"mouse{kind}", x=x, y=y, button="left", clickCount=1
-        )
-        self.browser.wait()
-
-    def drag(self, view, start, stop):
-        self.mouse("Pressed", view, start)
-        self.mouse("Moved", view, stop)
-        self.mouse("Released", view, stop)
-
-    def click(self, selector, number=0):
-        self.run(f"all('{selector}')[{number}].click()")
-
-    def set(self, selector, value, event, number=0):
-        self.run(
-            f"(() => {{ const e = all('{selector}')[{number}]; e.value = {json.dumps(value)}; "
-            f"e.dispatchEvent(new Event('{event}')); }})()"
-        )
-
-    @property
-    def total(self):
-        return self.run("on.reduce((a, b) => a + b, 0)")
-
-    def count(self, selector):
-        return self.run(f"all('{selector}').length")
+TOTAL = "on.reduce((a, b) => a + b, 0)"
 
 
 @pytest.fixture
 def driver(page, browser, tmp_path):
     browser("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path / "saved"))
     browser.open(page[0], height=900)
-    return Driver(browser)
+    return browser
 
 
 def test_samples_answer_the_mouse(driver):
@@ -193,21 +152,21 @@ def test_samples_answer_the_mouse(driver):
     driver.click("#play")
     driver.click("#close")
     driver.drag(1, "[60, 2]", "[view.width / 2, view.height - 22]")
-    assert 0 < driver.total < 95
-    assert driver.run("byId('state').textContent") == f"{driver.total} of 95 samples"
+    assert 0 < driver.run(TOTAL) < 95
+    assert driver.run("byId('state').textContent") == f"{driver.run(TOTAL)} of 95 samples"
     assert "selected" in driver.run("all('.count')[0].textContent")
     driver.click("#clear")
-    assert driver.total == 95
+    assert driver.run(TOTAL) == 95
 
 
 def test_clusters_and_stations_are_chosen(driver):
     driver.click(".chip", 1)
-    assert driver.total == driver.run("P.label.filter((k) => k === 1).length")
-    assert driver.count(".card:not([data-off])") == 1
+    assert driver.run(TOTAL) == driver.run("P.label.filter((k) => k === 1).length")
+    assert driver.run("all('.card:not([data-off])').length") == 1
     driver.click("#clear")
     driver.set("#station", 2, "change")
-    assert driver.total == driver.run("P.station.filter((s) => s === 2).length")
-    assert driver.count("tr[data-s]:not([data-off])") == 1
+    assert driver.run(TOTAL) == driver.run("P.station.filter((s) => s === 2).length")
+    assert driver.run("all('tr[data-s]:not([data-off])').length") == 1
 
 
 def test_names_and_corrections_are_saved(page, driver, tmp_path):
@@ -220,9 +179,9 @@ def test_names_and_corrections_are_saved(page, driver, tmp_path):
     driver.click("#close")
     for cluster in (0, 2):
         driver.set("input.name", "ice, quake", "input", cluster)
-    assert driver.count(".chip:not([data-off])") == 2
+    assert driver.run("all('.chip:not([data-off])').length") == 2
     driver.click(".chip")
-    assert driver.count(".card:not([data-off])") == 2
+    assert driver.run("all('.card:not([data-off])').length") == 2
     leave = "dispatchEvent(new Event('beforeunload', { cancelable: true }))"  # false: it warns
     for name in ("names", "corrections"):
         assert driver.run(leave) is False

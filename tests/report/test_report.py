@@ -158,13 +158,10 @@ def test_what_stages_have_drawn_is_not_drawn_again(run_folder, monkeypatch):
         monkeypatch.setitem(FIGURES, name, lambda _: Figure((1, 1)))
     with open_run(run_folder) as run:
         stages = [run.stages[name] for name in ("AEC", "GMM")]
-        drawn = [
-            figures.draw_stage(
-                run.file, StageFolder(run_folder, one.name), one.settings, one.metrics
-            )
-            for one in stages
-        ]
-        assert [path.stem for path in drawn[1]] == ["GMM_selection", "GMM_gallery", "GMM_embedding"]
+        for one in stages:
+            folder = StageFolder(run_folder, one.name)
+            drawn = figures.draw_stage(run.file, folder, one.settings, one.metrics)
+        assert [path.stem for path in drawn] == ["GMM_selection", "GMM_gallery", "GMM_embedding"]
         for name in names:
             monkeypatch.setitem(FIGURES, name, fails)
         for name in names[:3]:

@@ -97,7 +97,7 @@ def test_patience(tmp_path, monkeypatch, schedule, losses, epochs, halved):
     words = ("aec.patience=3", "aec.n_epochs=60", "aec.lr=0.001", f"aec.schedule={schedule}")
     _, result = train(tmp_path, "aec", *words, samples=held(8))
     state = torch.load(tmp_path / "last.pt")
-    assert (len(result.history), state["stop_reason"]) == (epochs, "no better validation loss")
+    assert (len(result.history), state["stop_reason"]) == (epochs, "patience")
     rate = state["optimizer"]["param_groups"][0]["lr"]
     assert rate == pytest.approx(0.001 / 2**halved)
 
@@ -135,4 +135,4 @@ def test_dec_refreshes_as_often_as_set_and_stops_on_tol(tmp_path):
     assert (len(result.changes), len(history(tmp_path / "a"))) == (4 * 3 - 1, 3)
     _, once = train(tmp_path / "b", "dec", "dec.tol=1", "dec.updates_per_epoch=2")
     assert len(once.changes) == len(history(tmp_path / "b")) == 1
-    assert torch.load(tmp_path / "b/last.pt")["stop_reason"] == "label change below dec.tol"
+    assert torch.load(tmp_path / "b/last.pt")["stop_reason"] == "tol"

@@ -91,7 +91,8 @@ def test_runs_that_are_measured_stay():
     rng, time = np.random.default_rng(1), np.arange(60_000) / 100
     few_counts = np.rint(0.8 * np.sin(0.3 * time) + 0.1 * rng.standard_normal(len(time)))
     held = np.repeat(rng.standard_normal(300), 200)
-    for data in (few_counts, held, np.zeros(500)):
+    quiet_hours = np.rint(np.where(time < 150, 0.2, 100) * rng.standard_normal(len(time)))
+    for data in (few_counts, held, quiet_hours, np.zeros(500)):
         assert constant(data) == (0, [(0, len(data))])
     for name, pattern in (("rutford", "*A000_GHZ.msd"), ("mesetas", "CM.PRA*190000Z*")):
         trace = import_obspy().read(str(shared_data(name) / pattern))[0]
