@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import h5py
 import numpy as np
+import pandas
 import pytest
 
 from RISCluster.data.layouts import open_spectrograms
@@ -24,6 +25,24 @@ def test_event_ids_of_the_file_are_in_the_table_and_scored(small_file, tmp_path)
         found = event_metrics(file, labels, 0)
     assert read_labels(tmp_path / "x.csv")["event_id"].tolist() == [-1] * 4 + events[4:].tolist()
     assert (found["n_events"], found["event_agreement"]) == (23, 1)
+
+
+def test_large_tables_are_parquet_too(small_file, tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr("RISCluster.runs.labels.PARQUET_ROWS", 96)
+    labels = np.arange(96) % 3 - 1
+    with open_spectrograms(small_file) as file, new_labels(tmp_path / "x.csv", file) as write:
+        for start in (0, 50):
+            write(start, labels[start : start + 50], np.full(min(50, 96 - start), 0.25))
+    table, columns = pandas.read_parquet(tmp_path / "x.parquet"), read_labels(tmp_path / "x.csv")
+    assert list(table) == ["index", *columns]
+    for name in columns:
+        assert (table[name] == columns[name]).all(), name
+
+    monkeypatch.setattr("RISCluster.runs.labels.PARQUET_ROWS", 97)
+    with open_spectrograms(small_file) as file, new_labels(tmp_path / "y.csv", file) as write:
+        write(0, labels, np.ones(96))
+    assert not (tmp_path / "y.parquet").exists()
 
 
 def test_classes_can_have_any_numbers():
