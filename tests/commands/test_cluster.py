@@ -86,7 +86,7 @@ def test_build_cube_and_labels_are_the_same_bytes(cluster, trained, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     from RISCluster.fibre import make_cube as making
 
-    monkeypatch.setattr(making, "PART_VALUES", 4000)
+    monkeypatch.setattr(making, "BLOCK_VALUES", 4000)
     monkeypatch.setattr("RISCluster.stages.predict.COLUMN_ROWS", 50)
     Path("waves").mkdir()
     for number in range(6):
