@@ -128,7 +128,7 @@ def write_named(path, kind, values, names, name):
         data.attrs.update(PACKING | {"_ARRAY_DIMENSIONS": list(names)})
         return path
     sizes = zip(names, values.shape, strict=True)
-    axes = {dim: None if dim == "event" else np.arange(n, dtype="f4") for dim, n in sizes}
+    axes = {dim: None if dim == "time_bin" else np.arange(n, dtype="f4") for dim, n in sizes}
     with h5py.File(path, "w") as file:
         write_axes(file, file.create_dataset(name, data=values), axes)
         file[name].attrs.update(PACKING)
