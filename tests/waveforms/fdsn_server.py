@@ -37,9 +37,8 @@ class Centre(ThreadingHTTPServer):
         self.waveforms = {}  # an hour at 10 Hz
         for station, channel in ((s, c) for s in codes for c in codes[s]):
             data = np.random.default_rng(len(self.waveforms)).integers(-500, 500, 36_000, np.int32)
-            names = {"network": "XX", "station": station, "channel": channel}
-            trace = obspy.Trace(data, names | {"sampling_rate": 10.0, "starttime": START})
-            self.waveforms[station, channel] = trace
+            trace = obspy.Trace(data, {"sampling_rate": 10.0, "starttime": START})
+            trace.id, self.waveforms[station, channel] = f"XX.{station}..{channel}", trace
         self.faults = {}  # station: "500", "drop", "truncate", "204" and so on
         self.asked = []  # lines of requests for waveforms, and "list" or "responses"
         self.wanted = ""  # part of the header Authorization of requests for waveforms
