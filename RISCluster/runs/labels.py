@@ -6,6 +6,7 @@ Letters: N samples, D latent features, K clusters, n samples of a block.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from .cluster_map import write_cluster_map
 Posterior = Callable[[np.ndarray], np.ndarray]  # latents (n, D) to probabilities (n, K)
 UNUSABLE = -1
 READ_ROWS = 2**18
+PARQUET_ROWS = 10**6  # samples from which a table is also written as Parquet
 TIMES = ("starttime", "onset")
 TYPES = {"label": "i2", "probability": "f4", "event_id": "i8"} | dict.fromkeys(
     (*TIMES, "trace_id"), object
@@ -98,6 +100,8 @@ def new_labels(
 ) -> Iterator[Callable[..., None]]:
     """Write a table of labels block by block, and of a cube an image of them, named ``.h5``.
 
+    A large table is also written as ``.parquet``, if pyarrow is installed.
+
     Start times, trace ids, event ids and the columns `copied` are those of the file, if it has
     them; `more` are names of further columns. Yields ``write(start, labels, probabilities,
     *columns)``, to be called in the order of the samples.
@@ -106,22 +110,48 @@ def new_labels(
     names = [name for name in names if file.column(name, 0, 1) is not None]
     n = file.n_samples if isinstance(file, CubeFile) else 0  # a table takes no memory by sample
     image = np.full(n, UNUSABLE, "i2"), np.zeros(n, "f4")
-    with new_file(path) as part, part.open("w", newline="", encoding="utf-8") as table:
+    with (
+        new_file(path) as part,
+        part.open("w", newline="", encoding="utf-8") as table,
+        _parquet(path.with_suffix(".parquet"), file.n_samples) as add,
+    ):
 
         def write(start: int, labels: np.ndarray, probabilities: np.ndarray, *columns: Any) -> None:
             stop = start + len(labels)
             values = {"index": range(start, stop), "label": labels, "probability": probabilities}
             values |= {name: as_texts(file.column(name, start, stop)) for name in names}
             values |= (file.origins(start, stop) or {}) | dict(zip(more, columns, strict=True))
-            pandas.DataFrame(values).to_csv(
+            frame = pandas.DataFrame(values)
+            frame.to_csv(
                 table, header=start == 0, index=False, float_format="%.6f", lineterminator="\n"
             )
+            add(frame)
             if n:
                 image[0][start:stop], image[1][start:stop] = labels, probabilities
 
         yield write
         if n:
             write_cluster_map(path.with_suffix(".h5"), file, *image)
+
+
+@contextmanager
+def _parquet(path: Path, n: int) -> Iterator[Callable[[pandas.DataFrame], None]]:
+    if n < PARQUET_ROWS or not find_spec("pyarrow"):
+        yield lambda frame: None
+        return
+    import pyarrow
+    from pyarrow.parquet import ParquetWriter
+
+    with new_file(path) as part, ExitStack() as stack:
+        writers = []
+
+        def add(frame: pandas.DataFrame) -> None:
+            table = pyarrow.Table.from_pandas(_with_times(frame), preserve_index=False)
+            if not writers:
+                writers.append(stack.enter_context(ParquetWriter(part, table.schema)))
+            writers[0].write_table(table)
+
+        yield add
 
 
 def read_labels(path: Path) -> pandas.DataFrame:

@@ -71,6 +71,8 @@ class Session:
             # Slower than fp32 on CPUs, and oneDNN's transposed convolutions gave NaN gradients.
             if precision == "bf16" and self.ranks.device.type == "cpu":
                 raise SettingsError("[run] precision = bf16 needs a GPU; allowed here: auto, fp32")
+            if precision == "bf16" and torch.cuda.get_device_capability(self.ranks.device) < (8, 0):
+                log.warning("this GPU emulates bf16, which is slow: run.precision = fp32 is faster")
         return inputs
 
     @property
@@ -189,6 +191,8 @@ class Session:
         device, notes = self.ranks.device, {"fingerprint": self.fingerprint}
         if device.type == "cuda":
             notes |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
+            cudnn = torch.backends.cudnn
+            notes |= {"cudnn": cudnn.version(), "tf32": cudnn.allow_tf32}
         self.stage.complete(results, notes | {"device": str(device)})
 
     def log_summary(self) -> None:

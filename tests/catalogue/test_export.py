@@ -8,19 +8,11 @@ import numpy as np
 import pandas
 import pytest
 
-from RISCluster.catalogue import export as module
-from RISCluster.catalogue.export import (
-    FIELDS,
-    Export,
-    export_of,
-    write_csv,
-    write_hdf5,
-    write_picks,
-    write_quakeml,
-)
+from RISCluster.catalogue import export as exports
+from RISCluster.catalogue.export import FIELDS, export_of, write_csv
 from RISCluster.data.measures import MEASURES
 from RISCluster.errors import DataError, RunError, SettingsError
-from RISCluster.runs.run import open_run, write_names
+from RISCluster.runs.run import open_run
 from RISCluster.waveforms.read import import_obspy
 
 obspy = import_obspy()
@@ -29,14 +21,9 @@ EVENTS = np.where(np.arange(96) < 8, np.arange(96) // 4, -1)
 
 @pytest.fixture
 def run(run_folder):
-    """A run whose cluster 1 is called Vibración, with commas."""
-    with open_run(run_folder) as opened:
-        write_names(opened)
-    path = run_folder / "names.csv"
-    lines = path.read_text().splitlines()
-    path.write_text("\n".join([*lines[:2], lines[2] + '"Vibraci\u00f3n, 5 Hz"', *lines[3:]]) + "\n")
+    """A run whose cluster 1 has a name that needs quotes in CSV."""
     with open_run(run_folder, ["report.seasons=11-2,3-4"]) as opened:
-        yield opened
+        yield replace(opened, names={1: "Vibraci\u00f3n, 5 Hz"})
 
 
 def rows_of(path):
@@ -50,7 +37,7 @@ def with_table(export, **columns):
     table = table.drop(columns=[name for name, values in columns.items() if values is None])
     table = table.assign(**{name: value for name, value in columns.items() if value is not None})
     stage = SimpleNamespace(table=table, n_clusters=export.catalogue.n_clusters)
-    return replace(export, catalogue=module.Catalogue(stage), file=None)
+    return replace(export, catalogue=exports.Catalogue(stage), file=None)
 
 
 def test_csv_is_labels_csv_with_more(run, tmp_path):
@@ -92,8 +79,8 @@ def test_choice(run, tmp_path):
 def test_hdf5_is_the_same_in_blocks(run, tmp_path, monkeypatch):
     export = replace(with_table(export_of(run), event_id=EVENTS), file=run.file)
     export = replace(export, marks=pandas.Series({7: "\u00e4 mark"}))
-    monkeypatch.setattr(Export.frames, "__defaults__", (7,))
-    assert write_hdf5(export, tmp_path / "x.h5") == 96
+    monkeypatch.setattr(exports.Export.frames, "__defaults__", (7,))
+    assert exports.write_hdf5(export, tmp_path / "x.h5") == 96
     write_csv(export, tmp_path / "x.csv")
     rows = rows_of(tmp_path / "x.csv")
     assert [row["event_id"] for row in rows[6:9]] == ["1", "1", ""]
@@ -105,7 +92,7 @@ def test_hdf5_is_the_same_in_blocks(run, tmp_path, monkeypatch):
         assert file["label"][:].tolist() == run.final.labels.tolist()
         assert file["event_id"][:].tolist() == EVENTS.tolist()
     none = replace(export, chosen=np.zeros(96, bool))
-    assert write_csv(none, tmp_path / "x.csv") == write_hdf5(none, tmp_path / "x.h5") == 0
+    assert write_csv(none, tmp_path / "x.csv") == exports.write_hdf5(none, tmp_path / "x.h5") == 0
     assert (tmp_path / "x.csv").read_text().splitlines() == [",".join(FIELDS)]
 
 
@@ -114,26 +101,26 @@ def test_picks_as_seisbench_writes_them(run, tmp_path):
     onset[0] = np.datetime64("1970-01-01")  # of another clock
     export = with_table(export_of(run), event_id=EVENTS, onset=onset)
     export = replace(export, names={1: "Pn", 2: "tremor"}, file=run.file)
-    assert write_picks(export, tmp_path / "x.csv") == 91  # of 93 onsets
+    assert exports.write_picks(export, tmp_path / "x.csv") == 91  # of 93 onsets
     rows = rows_of(tmp_path / "x.csv")
-    assert list(rows[0])[:3] == ["station", "time", "start_time"]
-    assert list(rows[0])[3:6] == ["end_time", "probability", "phase"]
+    columns = ["station", "time", "start_time", "end_time", "probability", "phase"]
+    assert list(rows[0])[:6] == columns
     assert [row["time"] for row in rows] == sorted(row["time"] for row in rows)
     (row,) = (row for row in rows if row["index"] == "7")
     assert (row["station"], row["trace_id"], row["event_id"]) == ("XH.DR03.", "XH.DR03..HHZ", "1")
     assert (row["start_time"], row["time"]) == ("2016-08-01T07:00:07.250000Z",) * 2
     assert row["end_time"] == "2016-08-01T07:00:07.750000Z"
     assert {row["label"]: row["phase"] for row in rows} == {"0": "", "1": "Pn", "2": ""}
-    assert write_picks(replace(export, chosen=np.zeros(96, bool)), tmp_path / "x.csv") == 0
+    assert exports.write_picks(replace(export, chosen=np.zeros(96, bool)), tmp_path / "x.csv") == 0
     with pytest.raises(DataError, match="picks: .* have no onset; allowed: csv, hdf5"):
-        write_picks(with_table(export, onset=None), tmp_path / "y.csv")
+        exports.write_picks(with_table(export, onset=None), tmp_path / "y.csv")
 
 
 def events_of(export, path):
     """Write QuakeML, validate and read it."""
     from obspy.io.quakeml.core import _validate
 
-    written = write_quakeml(export, path)
+    written = exports.write_quakeml(export, path)
     assert _validate(str(path), verbose=True)
     with warnings.catch_warnings(action="ignore"):
         events = obspy.read_events(str(path), format="QUAKEML")
@@ -193,8 +180,8 @@ def test_chosen_events(run, tmp_path, monkeypatch):
     assert len(events_of(replace(export, chosen=np.zeros(96, bool)), path)) == 0
     times[7] = np.datetime64("NaT")
     assert len(events_of(with_table(export, starttime=times), path)) == 94
-    monkeypatch.setattr(module, "MOST_SAMPLES", 94)
+    monkeypatch.setattr(exports, "MOST_SAMPLES", 94)
     with pytest.raises(SettingsError, match="95 samples .* choose with --clusters 1,3"):
-        write_quakeml(export, path)
+        exports.write_quakeml(export, path)
     with pytest.raises(DataError, match="quakeml: .* have no trace_id; allowed: csv, hdf5"):
-        write_quakeml(with_table(export, trace_id=None), path)
+        exports.write_quakeml(with_table(export, trace_id=None), path)

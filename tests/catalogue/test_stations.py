@@ -14,17 +14,14 @@ def stations(tmp_path):
     return read
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_tables(stations):
+    for text in (
         "network,station,latitude,longitude\nXH,DR01,-78.5,-179.5\n",
         "#Network | Station | Latitude | Longitude\nXH|DR01|-78.5|-179.5\n",
         "\nLON;Sta;NET;Lat;extra\n180,5;DR01;XH;-78,5;x\n",
-    ],
-)
-def test_tables(stations, text):
-    found = stations(text)
-    assert (found.places, found.notes) == ({"XH.DR01": (-78.5, -179.5)}, [])
+    ):
+        found = stations(text)
+        assert (found.places, found.notes) == ({"XH.DR01": (-78.5, -179.5)}, [])
 
 
 def test_rows_that_are_left_out_or_repeated(stations):
@@ -44,17 +41,14 @@ def test_codes_without_a_network(stations):
     assert found.locate([]).shape == (0, 2)
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
+def test_unreadable_tables(stations):
+    for text, reason in (
         ("net,sta,x,lon\n", "no column latitude; it has net, sta, x, lon; allowed"),
         ("net,sta,lat,lon\nXH,A,-91,0\n", r"coordinates \(.*1 station left out, the first in line"),
         ("<nothing/>", "can't be read as StationXML"),
-    ],
-)
-def test_unreadable_tables(stations, text, reason):
-    with pytest.raises(DataError, match=reason):
-        stations(text)
+    ):
+        with pytest.raises(DataError, match=reason):
+            stations(text)
 
 
 def test_stationxml_and_a_folder_of_it(tmp_path):

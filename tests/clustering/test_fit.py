@@ -7,16 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from RISCluster.clustering import fit as fits
-from RISCluster.clustering import initialisation
-from RISCluster.clustering.fit import (
-    fit_mixtures,
-    labellings,
-    remove_fits,
-    resamples,
-    stability,
-    temperature,
-)
+from RISCluster.clustering import fit, initialisation
 from RISCluster.clustering.mixture import Mixture
 from RISCluster.errors import Stopped
 from RISCluster.runtime import StopRequest, start_log
@@ -29,15 +20,16 @@ NUMBERS = [1, 2, 3, 5]
 def fitted(folder, *words, stop=None):
     folder.mkdir(exist_ok=True)
     settings = load_settings(None, ["run.seed=0", "gmm.n_resamples=2", "gmm.n_init=5", *words])
-    return fit_mixtures(folder, three_clouds(60)[0], (2,), NUMBERS, settings, stop or StopRequest())
+    latents, stop = three_clouds(60)[0], stop or StopRequest()
+    return fit.fit_mixtures(folder, latents, (2,), NUMBERS, settings, stop)
 
 
 @pytest.mark.parametrize("words", [(), ("gmm.init=kmeans", "gmm.n_resamples=none")])
 def test_processes_change_nothing(tmp_path, monkeypatch, capsys, words):
     start_log()
-    monkeypatch.setattr(fits, "cpu_count", lambda: 2)
+    monkeypatch.setattr(fit, "cpu_count", lambda: 2)
     mixtures, rows, trees = fitted(tmp_path / "here", *words)
-    monkeypatch.setattr(fits, "MIN_PARALLEL", 0)
+    monkeypatch.setattr(fit, "MIN_PARALLEL", 0)
     others, other_rows, _ = fitted(tmp_path / "there", *words)
     assert str(rows) == str(other_rows)  # as text, for NaN is not itself
     for k in NUMBERS:
@@ -46,20 +38,20 @@ def test_processes_change_nothing(tmp_path, monkeypatch, capsys, words):
     assert [out.count(f"K = {k}: bic") for k in NUMBERS] == [2] * len(NUMBERS)
     assert (trees is None) == bool(words)
     assert np.isnan([row.stability for row in rows]).tolist() == [True] + [bool(words)] * 3
-    remove_fits(tmp_path / "there")
+    fit.remove_fits(tmp_path / "there")
     assert list((tmp_path / "there").iterdir()) == []
 
 
 def test_stopped_before_and_between_mixtures(tmp_path, monkeypatch):
-    stop, fit, done = StopRequest(), fits.fit_number, []
+    stop, fit_number, done = StopRequest(), fit.fit_number, []
 
     def signalled(inputs, path):
         done.append(inputs[-1])
         if len(done) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        return fit(inputs, path)
+        return fit_number(inputs, path)
 
-    monkeypatch.setattr(fits, "fit_number", signalled)
+    monkeypatch.setattr(fit, "fit_number", signalled)
     stop.signal_number = signal.SIGTERM
     with pytest.raises(Stopped, match="^GMM stage: the trees of clusters are saved in"):
         fitted(tmp_path, stop=stop)
@@ -74,20 +66,20 @@ def test_stopped_before_and_between_mixtures(tmp_path, monkeypatch):
 @pytest.mark.parametrize("blocks", [(1, 1), None])
 def test_three_clouds_are_stable_as_three(blocks):
     latents = three_clouds(240)[0]
-    drawn = resamples(latents, blocks, 4, 0)
+    drawn = fit.resamples(latents, blocks, 4, 0)
     assert [part.shape for part, _ in drawn.parts] == [(120, 2)] * 4
     np.testing.assert_array_equal(drawn.labelled, latents[drawn.index])
     assert all((half is not None) == (blocks is not None) for _, half in drawn.parts)
-    found = {k: labellings(drawn, k, 5, 0, 2.0) for k in (1, 3, 6, 121)}
+    found = {k: fit.labellings(drawn, k, 5, 0, 2.0) for k in (1, 3, 6, 121)}
     assert found[1] is found[121] is None
-    mean, spread = stability(found[3])
-    assert (mean > 0.99, spread < 0.02, stability(found[6])[0] < 0.95) == (True, True, True)
+    mean, spread = fit.stability(found[3])
+    assert (mean > 0.99, spread < 0.02, fit.stability(found[6])[0] < 0.95) == (True, True, True)
 
 
 def test_mean_over_all_pairs():
     # Three fits of two clusters that put 4 latents as aabb, aabb and abab. The adjusted Rand
     # index of the first two is 1, and of the third with either (0 - 2/3) / (2 - 2/3) = -0.5.
-    mean, spread = stability(np.array([[0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1]]))
+    mean, spread = fit.stability(np.array([[0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1]]))
     assert (mean, spread) == pytest.approx((0, np.sqrt((1 + 0.25 + 0.25) / 3)), abs=1e-12)
 
 
@@ -99,5 +91,5 @@ def test_temperature_from_which_labels_were_drawn():
         second = replace(two, temperature=truth).posterior(points)[:, 1]
         labels = (np.random.default_rng(1).random((4, 20_000)) < second).astype(int)
         labels[1::2] = 1 - labels[1::2]  # the numbers of clusters mean nothing
-        found = temperature(replace(two, temperature=7.0), points, labels)  # its own is ignored
+        found = fit.temperature(replace(two, temperature=7.0), points, labels)  # its own is ignored
         assert found == pytest.approx(max(1, truth), rel=0.05)

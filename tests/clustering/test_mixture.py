@@ -26,14 +26,11 @@ def test_densities_bic_and_fit_without_shrinkage_are_scikit_learns():
     assert len(set(zip(own.posterior(latents).argmax(1), classes, strict=True))) == 3
 
 
-@pytest.mark.parametrize(
-    "latents",
-    [
-        np.zeros((20, 3)),  # all equal
-        np.repeat(np.eye(3), 5, axis=0),  # duplicates only
-        np.column_stack([np.arange(30.0), np.zeros(30)]),  # a dead feature
-    ],
-)
+EQUAL, DUPLICATES = np.zeros((20, 3)), np.repeat(np.eye(3), 5, axis=0)
+DEAD_FEATURE = np.column_stack([np.arange(30.0), np.zeros(30)])
+
+
+@pytest.mark.parametrize("latents", [EQUAL, DUPLICATES, DEAD_FEATURE])
 def test_singular_latents_still_give_labels(latents):
     mixture = fit_mixture(latents, fit_kmeans(latents, 4, 5, 0).labels_, 4)
     np.testing.assert_allclose(mixture.posterior(latents).sum(1), 1)

@@ -1,20 +1,13 @@
 import numpy as np
 import pytest
 
-from RISCluster.evaluation.metrics import (
-    Overlap,
-    against_truth,
-    agreement,
-    event_agreement,
-    overlap,
-    reliability,
-    silhouettes,
-)
+from RISCluster.evaluation import metrics
 from tests import made
 
 
 def test_scores_by_hand():
-    found = overlap(np.array([0, 0, 0, 1, 1, 1, -1, 2]), np.array([0, 0, 1, 1, 2, 2, 0, -1]), 2)
+    rows, columns = [0, 0, 0, 1, 1, 1, -1, 2], [0, 0, 1, 1, 2, 2, 0, -1]
+    found = metrics.overlap(np.array(rows), np.array(columns), 2)
     assert (found.n, found.n_left_out) == (6, 2)
     assert found.counts.tolist() == [[2, 1, 0], [0, 1, 2]]
     assert found.matching.tolist() == [0, 2]
@@ -28,46 +21,44 @@ def test_scores_by_hand():
 def test_order_makes_the_table_diagonal_and_no_samples():
     counts = np.array([[0, 0], [1, 9], [8, 1], [3, 0], [0, 4]])
     # Matched: row 1 with column 1, row 2 with column 0; the others by their largest column.
-    assert Overlap(np.zeros(0), np.zeros(0), counts, 0).order().tolist() == [2, 3, 1, 4, 0]
-    none = overlap(np.full(4, -1), np.zeros(4, int), 2, 2)
+    assert metrics.Overlap(np.zeros(0), np.zeros(0), counts, 0).order().tolist() == [2, 3, 1, 4, 0]
+    none = metrics.overlap(np.full(4, -1), np.zeros(4, int), 2, 2)
     assert none.counts.tolist() == [[0, 0], [0, 0]]
     assert np.isnan([none.ari, none.nmi, none.accuracy, none.purity]).all()
 
 
 def test_known_classes_of_any_number():
     labels, truth = np.array([0, 0, 1, -1]), np.array([1, 1, 0, 0])
-    assert agreement(labels, truth) == pytest.approx({"accuracy": 1, "nmi": 1, "ari": 1})
-    assert agreement(labels, None) == agreement(np.array([-1]), np.array([0])) == {}
-    found = agreement(np.array([1, 1, 0, 0, 2]), np.array([7, 7, 10**12, 10**12, 10**12]))
+    assert metrics.agreement(labels, truth) == pytest.approx({"accuracy": 1, "nmi": 1, "ari": 1})
+    assert metrics.agreement(labels, None) == metrics.agreement(np.array([-1]), np.array([0])) == {}
+    found = metrics.agreement(np.array([1, 1, 0, 0, 2]), np.array([7, 7, 10**12, 10**12, 10**12]))
     assert found["accuracy"] == 0.8
     stage, truth = made.stage("GMM", [0, 0, 0, 1, 1, 2, -1, 1]), [0, 0, 1, 1, 1, 0, 0, -2]
     run = made.run(stage, truth=truth, class_names=["quake", "noise", "none"])
-    table = against_truth(run, stage)
+    table = metrics.against_truth(run, stage)
     assert table.counts.tolist() == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
     assert (table.n_left_out, table.purity) == (2, pytest.approx(5 / 6))
-    assert against_truth(made.run(stage), stage) is None
+    assert metrics.against_truth(made.run(stage), stage) is None
 
 
-def test_silhouettes():
-    scores = silhouettes(np.array([[0.0], [1.0], [10.0], [12.0]]), np.array([0, 0, 1, 1]))
-    assert scores[[0, 3]] == pytest.approx([(11 - 1) / 11, (11.5 - 2) / 11.5])
+def test_no_silhouettes_of_one_cluster_or_as_many_as_samples():
     for labels in (np.zeros(4, int), np.arange(4), np.zeros(0, int)):
-        assert np.isnan(silhouettes(np.eye(len(labels)), labels)).all()
+        assert np.isnan(metrics.silhouettes(np.eye(len(labels)), labels)).all()
 
 
 def test_reliability_by_hand():
-    table = overlap(np.array([0, 0, 0, 1, 1, -1, 0]), np.array([0, 0, 1, 1, 1, 0, -1]))
+    table = metrics.overlap(np.array([0, 0, 0, 1, 1, -1, 0]), np.array([0, 0, 1, 1, 1, 0, -1]))
     probability = np.array([1.0, 0.9, 0.6, 0.55, 0.5], dtype=np.float32)
-    found = reliability(table, probability, n_bins=2)
+    found = metrics.reliability(table, probability, n_bins=2)
     # All are above 0.5; the third is the only one not of its cluster's most frequent class.
     assert found.counts.tolist() == [0, 5]
     assert np.isnan(found.right[0])
     assert (found.right[1], found.probability[1]) == pytest.approx((4 / 5, 3.55 / 5))
     assert (found.error, found.overconfidence) == pytest.approx((0.09, -0.09))
     # Bins of 0.525, 0.6 and 0.95, of which all, none and all are right.
-    error = reliability(table, probability).error
+    error = metrics.reliability(table, probability).error
     assert error == pytest.approx((2 * 0.475 + 0.6 + 2 * 0.05) / 5, abs=1e-6)
-    none = reliability(overlap(np.array([-1]), np.zeros(1, int)), np.zeros(0))
+    none = metrics.reliability(metrics.overlap(np.array([-1]), np.zeros(1, int)), np.zeros(0))
     assert np.isnan([none.error, none.overconfidence]).all()
 
 
@@ -76,13 +67,15 @@ def test_agreement_within_events():
     # The last sample repeats a station of event 0, of which the first counts.
     labels = np.array([0, 0, 1, 2, 2, 0, 1, -1, 2, 1])
     events = np.array([0, 0, 0, 1, 1, 2, 3, 3, -1, 0])
-    found = event_agreement(labels, events, np.array(list("ABCABABACA")))
+    found = metrics.event_agreement(labels, events, np.array(list("ABCABABACA")))
     assert (found["n_events"], found["event_agreement"]) == (2, 4 / 5)
     excess = 4 / 5 - found["event_agreement_by_chance"]
     assert found["event_agreement_excess"] == pytest.approx(excess)
-    assert event_agreement(labels, np.full(10, -1), labels) == {}
+    assert metrics.event_agreement(labels, np.full(10, -1), labels) == {}
     rng = np.random.default_rng(0)
     events, stations = np.repeat(np.arange(500), 6), np.tile(np.arange(6), 500)
     one_each, alike = stations % 2, np.repeat(rng.integers(0, 4, 500), 6)
     for own, low, high in ((one_each, 0, 0), (alike, 0.4, 1)):
-        assert low <= event_agreement(own, events, stations)["event_agreement_excess"] <= high
+        assert (
+            low <= metrics.event_agreement(own, events, stations)["event_agreement_excess"] <= high
+        )

@@ -7,12 +7,6 @@ from sklearn.metrics import calinski_harabasz_score, silhouette_samples
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import Preparation, SampleSet
 from RISCluster.evaluation import performance
-from RISCluster.evaluation.performance import (
-    calinski_harabasz,
-    measure,
-    performance_of,
-    performance_table,
-)
 from RISCluster.runs.run import open_run
 from tests.conftest import write_samples
 
@@ -25,7 +19,8 @@ def deviations(path, labels):
 
 def test_measure_by_hand():
     values, labels = np.array([1.0, 3.0, 10.0, np.nan, 9.0]), np.array([0, 0, 1, 1, -1])
-    np.testing.assert_allclose(measure(values, labels, 4), [2, 10, np.nan, np.nan, 14 / 3])
+    found = performance.measure(values, labels, 4)
+    np.testing.assert_allclose(found, [2, 10, np.nan, np.nan, 14 / 3])
 
 
 def test_calinski_harabasz():
@@ -36,8 +31,8 @@ def test_calinski_harabasz():
     device = torch.device("cpu")
     samples = SampleSet(index, torch.from_numpy(x)[:, None], torch.arange(50), device)
     expected = calinski_harabasz_score(x.reshape(50, -1), labels[index])
-    assert calinski_harabasz(samples, labels, 4) == pytest.approx(expected, rel=1e-5)
-    assert np.isnan(calinski_harabasz(samples, np.zeros(100, int), 4))
+    assert performance.calinski_harabasz(samples, labels, 4) == pytest.approx(expected, rel=1e-5)
+    assert np.isnan(performance.calinski_harabasz(samples, np.zeros(100, int), 4))
 
 
 def test_deviations_by_hand(tmp_path):
@@ -66,16 +61,17 @@ def test_samples_that_fit_in_memory_are_measured_and_unusable_ones_are_not(tmp_p
 
 def test_of_a_run(made_run):
     with open_run(made_run) as run:
-        gmm, dec = performance_of(run)
+        gmm, dec = performance.performance_of(run)
         for found, stage in ((gmm, run.stages["GMM"]), (dec, run.stages["DEC"])):
             own = found.measures["silhouette_latent"][-1]
             assert (found.stage, found.sizes.tolist()) == (stage.name, [*stage.sizes, 95])
             assert own == pytest.approx(stage.metrics["silhouette_latent"], abs=1e-6)
     rows = pandas.read_csv(made_run / "DEC/cluster_performance.csv")
     assert rows["label"].tolist() == ["0", "1", "2", "all"]
-    columns = ("mse_to_mean", "inner_product_with_mean", "silhouette_latent", "mean_probability")
-    measures = ("mse", "inner_product", "silhouette_latent", "probability")
-    for column, name in zip(columns, measures, strict=True):
+    for column, name in (
+        ("mse_to_mean", "mse"), ("inner_product_with_mean", "inner_product"),
+        ("silhouette_latent", "silhouette_latent"), ("mean_probability", "probability"),
+    ):  # fmt: skip
         np.testing.assert_allclose(rows[column], dec.measures[name], rtol=1e-5, err_msg=column)
-    table = performance_table(dec, {1: "wind"})
+    table = performance.performance_table(dec, {1: "wind"})
     assert [row[0] for row in table["rows"]] == ["0", "1 wind", "2", "all"]

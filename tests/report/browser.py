@@ -85,15 +85,10 @@ class Browser:
 
     def mouse(self, kind: str, view: int, place: str) -> None:
         """Move, press or release the mouse at a place, a script, of a view of samples."""
-        x, y = self.run(
-            f"""(() => {{
-              const view = views[{view}], [x, y] = {place};
-              view.over.scrollIntoView({{ block: "center" }});
-              const {{ left, top }} = view.over.getBoundingClientRect();
-              return [left + x, top + y];
-            }})()"""
-        )
-        at = {"x": x, "y": y, "button": "left", "clickCount": 1}
+        self.run(f"views[{view}].over.scrollIntoView({{ block: 'center' }})")
+        left, top = (self.run(f"views[{view}].over.getBoundingClientRect().{x}") for x in "xy")
+        x, y = self.run(place.replace("view.", f"views[{view}]."))
+        at = {"x": left + x, "y": top + y, "button": "left", "clickCount": 1}
         self("Input.dispatchMouseEvent", type=f"mouse{kind}", **at)
         self.wait()
 
@@ -106,7 +101,6 @@ class Browser:
 
     def set(self, selector: str, value: Any, event: str, number: int = 0) -> None:
         """Set the value of an element, as by the keyboard."""
-        self.run(
-            f"(() => {{ const e = all('{selector}')[{number}]; e.value = {json.dumps(value)}; "
-            f"e.dispatchEvent(new Event('{event}')); }})()"
-        )
+        element = f"all('{selector}')[{number}]"
+        self.run(f"{element}.value = {json.dumps(value)}")
+        self.run(f"{element}.dispatchEvent(new Event('{event}'))")

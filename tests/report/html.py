@@ -1,6 +1,7 @@
 """Pages and single sections read back from their HTML."""
 
 from html.parser import HTMLParser
+from xml.etree.ElementTree import TreeBuilder
 
 from PIL import Image
 
@@ -19,58 +20,44 @@ def one_pixel(*_) -> Image.Image:
 
 
 class Elements(HTMLParser):
-    """Start tags with their attributes; that all are closed; texts, notes, tables, facts."""
+    """The tree of a page whose tags are all closed, and its notes, tables and lists of facts."""
 
     def __init__(self, html: str):
         super().__init__()
-        self.tags, self.open, self.texts, self.notes = [], [], [], []
-        self.tables, self.facts = [], []
+        self.builder, self.open = TreeBuilder(), []
+        self.builder.start("page", {})
         self.feed(html)
         self.close()
         assert not self.open, f"not closed: {self.open}"
+        self.builder.end("page")
+        self.root = self.builder.close()
+        self.text = " ".join(" ".join(self.root.itertext()).split())
+        self.notes = [p.text for p in self.root.iter("p") if p.get("class") == "note"]
+        self.facts = [{name.text: fact.text for name, fact in x} for x in self.root.iter("dl")]
+        self.tables = {
+            table.findtext("caption"): [[cell.text for cell in row] for row in table.iter("tr")]
+            for table in self.root.iter("table")
+        }
 
     def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "p":
-            self.in_note = dict(attributes).get("class") == "note"
-            self.notes += [""] if self.in_note else []
-        elif tag == "table":
-            self.tables.append({"title": "", "rows": []})
-        elif tag == "tr":
-            self.tables[-1]["rows"].append([])
-        elif tag in ("td", "th"):
-            self.tables[-1]["rows"][-1].append("")
-        elif tag == "dl":
-            self.facts.append({})
+        self.builder.start(tag, dict(attributes))
+        self.open.append(tag)
+        if tag in VOID:
+            self.handle_endtag(tag)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+        self.builder.end(tag)
 
     def handle_data(self, data):
-        self.texts.append(data)
-        if "caption" in self.open[-1:]:
-            self.tables[-1]["title"] += data
-        elif "td" in self.open or "th" in self.open:
-            self.tables[-1]["rows"][-1][-1] += data
-        elif "dt" in self.open:
-            self.name = data
-        elif "dd" in self.open:
-            self.facts[-1][self.name] = data
-        elif "p" in self.open and self.in_note:
-            self.notes[-1] += data
+        self.builder.data(data)
 
     def of(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.texts).split())
+        return [element.attrib for element in self.root.iter(tag)]
 
     def table(self, title):
         """Rows of the table whose title has these words; the first one is the header."""
-        return next(table["rows"] for table in self.tables if title in table["title"])
+        return next(rows for name, rows in self.tables.items() if title in name)
 
 
 class Section(Elements):

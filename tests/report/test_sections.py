@@ -35,18 +35,15 @@ def with_table(run, table, k=3):
     return replace(run, stages={**run.stages, stage.name: stage})
 
 
-def synthetic(n_days=120, k=3, n_stations=2):
+def synthetic(n_days, k=3, n_stations=2):
     """Each cluster once a day."""
     day, label = np.divmod(np.arange(n_days * k), k)
     ids = [f"XH.S{i:03d}..HHZ" for i in range(n_stations)]
-    return pandas.DataFrame(
-        {
-            "label": label.astype("i2"),
-            "probability": np.ones(len(day), "f4"),
-            "starttime": np.datetime64("2016-01-01T06", "us") + day * np.timedelta64(1, "D"),
-            "trace_id": pandas.Categorical.from_codes(np.arange(len(day)) % n_stations, ids),
-        }
-    )
+    return pandas.DataFrame({
+        "label": label.astype("i2"), "probability": np.ones(len(day), "f4"),
+        "starttime": np.datetime64("2016-01-01T06", "us") + day * np.timedelta64(1, "D"),
+        "trace_id": pandas.Categorical.from_codes(np.arange(len(day)) % n_stations, ids),
+    })  # fmt: skip
 
 
 # ---- first screen, cards, samples ----
@@ -151,10 +148,9 @@ def test_stations_and_their_map(made_run, tmp_path):
         assert [row[0] for row in stations[1:]] == [f"XH.DR0{i}" for i in range(4)]
         counts = np.array(stations[1:])[:, 1:].astype(int)
         assert counts.sum(0).tolist() == [95, *run.final.sizes]
-        notes = " ".join(found.notes)
-        assert "1 of 4 have no coordinates" in notes
-        assert "the first is XH.DR03." in notes
-        assert "st.csv: 1 station left out, the first in line 5" in notes
+        assert "st.csv: 1 station left out, the first in line 5" in found.notes[0]
+        assert found.notes[1].startswith("1 of 4 have no coordinates")
+        assert found.notes[1].endswith("the first is XH.DR03.")
 
 
 def test_times_and_seasons(made_run, opened):
@@ -173,15 +169,19 @@ def test_times_and_seasons(made_run, opened):
     assert int(row[2]) + int(row[3]) == int(row[1])  # other months
 
 
-def test_span_moments_and_axis(made_run):
+def test_span_moments_environment_and_axis(made_run, tmp_path):
+    path = tmp_path / "env.csv"
+    path.write_text("time,swell,remark\n2016-03-05,1,x\n2016-03-25,3,x\n2016-05-01,5,x\n")
     words = (
         "report.span=2016-03-01/2016-06-01", "report.interval=month", "report.log_axis=yes",
-        "report.moments=2016-04-10T12:00 big storm, 2017-01-01",
+        "report.moments=2016-04-10T12:00 big storm, 2017-01-01", f"report.environment={path}",
     )  # fmt: skip
     with open_run(made_run, words) as run:
         found, table = Section("time", run), run.final.table
     assert "Samples from 2016-03-01 00:00:00 to 2016-06-01 00:00:00 UTC" in found.text
-    axes = found.figures["report_occurrence"].axes[0]
+    assert f"{path}: Column 'remark' holds no number and is left out." in found.notes
+    axes, *_, below = found.figures["report_occurrence"].axes
+    np.testing.assert_array_equal(below.lines[0].get_ydata(), [2, np.nan, 5, np.nan])
     assert axes.get_yscale() == "symlog"
     inside = table["starttime"].between("2016-03-01", "2016-06-30") & (table["label"] == 0)
     assert np.nansum(axes.patches[0].get_data().values) == inside.sum()
@@ -202,10 +202,8 @@ def test_missing_times_traces_or_both(opened):
     times[11] = np.datetime64("1970-01-01T00:00:07")
     found = Section("time", with_table(opened, table.assign(starttime=times)))
     assert "2 samples without a start time left out." in found.notes
-    assert (
-        "1 sample years away from all others left out, probably by a wrong clock: "
-        "the first is sample 11, 1970-01-01 00:00:07 UTC."
-    ) in found.notes
+    first = "probably by a wrong clock: the first is sample 11, 1970-01-01 00:00:07 UTC."
+    assert f"1 sample years away from all others left out, {first}" in found.notes
 
 
 def test_many_stations_and_clusters(opened, monkeypatch):
@@ -218,17 +216,6 @@ def test_many_stations_and_clusters(opened, monkeypatch):
     assert "The 2 largest of 4 clusters are drawn." in Section("time", run).text
 
 
-def test_environment_beside_the_occurrences(made_run, tmp_path):
-    path = tmp_path / "env.csv"
-    lines = [f"2016-01-{day:02d}T{hour}:00Z,{day},x" for day in range(1, 32) for hour in (10, 20)]
-    path.write_text("\n".join(["time,swell,remark", *lines]) + "\n")
-    with open_run(made_run, [f"report.environment={path}", "report.interval=day"]) as run:
-        found = Section("time", with_table(run, synthetic()))
-    assert f"{path}: Column 'remark' holds no number and is left out." in found.notes
-    line = found.figures["report_occurrence"].axes[-1].lines[0]
-    np.testing.assert_array_equal(line.get_ydata()[:32], [*range(1, 32), np.nan])
-
-
 # ---- refinement and known classes ----
 
 BEFORE, AFTER = [0, 0, 0, 1, 1, 2, -1], [0, 0, 1, 1, 1, 2, -1]
@@ -237,12 +224,11 @@ LABELS, TRUTH = [0, 0, 0, 1, 1, -1], [1, 1, 0, 0, 0, 0]
 
 def test_refinement():
     gmm = made.stage("GMM", BEFORE, [1, 0.4, 0.9, 0.9, 0.9, 0.9, 0])
-    found = Section("comparison", made.run(gmm, made.stage("DEC", AFTER, refined=True)))
-    assert "16.7%" in found.text
-    assert "83.3% to 100.0%" in found.text
+    text = Section("comparison", made.run(gmm, made.stage("DEC", AFTER, refined=True))).text
+    assert ("16.7%" in text, "83.3% to 100.0%" in text) == (True, True)
     found = Section("comparison", made.run(gmm, made.stage("DEC", BEFORE, refined=False)))
     assert "separated neighbours" in found.notes[0]
-    assert not Section("comparison", made.run(made.stage("GMM", BEFORE))).text
+    assert not Section("comparison", made.run(gmm)).text
 
 
 def test_scores_against_known_classes():
@@ -278,8 +264,7 @@ def test_run_training_and_measures(opened):
     changed = {row[0]: tuple(row[1:3]) for row in found.table("differ from the defaults")}
     assert changed["aec.n_features"] == ("3", "9")
     assert "aec.lr" not in changed
-    tables = Section("measures", opened).tables
-    assert [table["title"] for table in tables] == ["DEC: clusters", "GMM: clusters"]
+    assert [*Section("measures", opened).tables] == ["DEC: clusters", "GMM: clusters"]
 
 
 VALUES = {
