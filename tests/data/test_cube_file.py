@@ -11,6 +11,7 @@ from RISCluster.data import cube_file
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import DataError
 from RISCluster.settings import CubeSettings, load_settings
+from tests.data.conftest import write_axes
 
 CUBE = (100 * np.random.default_rng(0).random((50, 7, 5))).astype("f4")
 SMALL = CUBE[:8, :6]
@@ -22,14 +23,12 @@ def settings(**keys) -> CubeSettings:
 
 
 def write_cube(path, cube=CUBE, chunks=None, **coordinates):
-    """Coordinates are values, or (values, units); names of CryoCube end on _coords."""
+    """Coordinates are values, or (values, units)."""
     with h5py.File(path, "w") as file:
         file.create_dataset("data", data=cube, chunks=chunks)
         for name, values in coordinates.items():
-            values, units = values if isinstance(values, tuple) else (values, "")
-            place = f"metadata/{name}" if name.endswith(("_coords", "_names")) else name
-            file[place] = values
-            file[place].attrs["units"] = units
+            file[name], units = values if isinstance(values, tuple) else (values, "")
+            file[name].attrs["units"] = units
     return path
 
 
@@ -92,12 +91,12 @@ def test_cryocube_with_its_days_for_times(tmp_path, caplog, zarr_format, unit):
 
 
 def test_times_names_and_distances(tmp_path):
-    path = write_cube(
-        tmp_path / "c.h5",
-        time_coords=(1.6e9 + 0.5 * np.arange(50), "seconds since 1970-01-01T00:00:00Z"),
-        loc_coords=np.arange(7) * 16.8,
-        channel_names=[f"A{n}".encode() for n in range(7)],
-    )
+    coordinates = {
+        "time_coords": (1.6e9 + 0.5 * np.arange(50), "seconds since 1970-01-01T00:00:00Z"),
+        "loc_coords": np.arange(7) * 16.8, "channel_names": [f"A{n}".encode() for n in range(7)],
+    }  # fmt: skip
+    coordinates = {f"metadata/{name}": values for name, values in coordinates.items()}
+    path = write_cube(tmp_path / "c.h5", **coordinates)
     with open_spectrograms(path, cube=settings(channels="2:4", times="10:")) as file:
         assert file.column("starttime", 2, 3) == ["2020-09-13T12:26:47.000000Z"]
         assert file.column("trace_id", 0, 3) == ["A2", "A3", "A2"]
@@ -109,18 +108,15 @@ def test_times_names_and_distances(tmp_path):
         assert file.components == ("-1", "+0", "+1")
 
 
-@pytest.mark.parametrize(
-    ("keys", "coordinates", "text"),
-    [
-        ({"channels": "3:9"}, {}, "channels = 3:9 takes 4 of 7 channels; allowed"),
-        ({"window": 20, "times": "::3"}, {}, "takes 17 of 50 times; .* a window of 20 fits"),
-        ({"window_channels": 8}, {}, "takes 7 of 7 channels; .* a window of 8 fits"),
-        ({}, {"time_coords": np.arange(49)}, r"\(50, 7, 5\), and .*time_coords \(49,\)"),
-        ({}, {"loc_coords": np.r_[1:7, np.nan]}, "loc_coords must hold finite numbers"),
-        ({}, {"time_coords": np.arange(50)[::-1]}, "time_coords descends; allowed"),
-        ({}, {"data2": CUBE}, r"no data set 'b' .* has data \(50, 7, 5\), data2"),
-    ],
-)
+@pytest.mark.parametrize(("keys", "coordinates", "text"), [
+    ({"channels": "3:9"}, {}, "channels = 3:9 takes 4 of 7 channels; allowed"),
+    ({"window": 20, "times": "::3"}, {}, "takes 17 of 50 times; .* a window of 20 fits"),
+    ({"window_channels": 8}, {}, "takes 7 of 7 channels; .* a window of 8 fits"),
+    ({}, {"time": np.arange(49)}, r"\(50, 7, 5\), and .*time \(49,\)"),
+    ({}, {"distance": np.r_[1:7, np.nan]}, "distance must hold finite numbers"),
+    ({}, {"time": np.arange(50)[::-1]}, "time descends; allowed"),
+    ({}, {"data2": CUBE}, r"no data set 'b' .* has data \(50, 7, 5\), data2"),
+])  # fmt: skip
 def test_settings_and_coordinates_that_do_not_fit(tmp_path, keys, coordinates, text):
     path = write_cube(tmp_path / "c.h5", **coordinates)
     with pytest.raises(DataError, match=text):
@@ -129,17 +125,14 @@ def test_settings_and_coordinates_that_do_not_fit(tmp_path, keys, coordinates, t
 
 def test_coordinates_as_tie_points(tmp_path):
     """As xdas writes them: two points, and what lies between is interpolated."""
-    ties = (
-        ("time", [0, 7], [0, 14_000], "milliseconds since 2023-01-01"),
-        ("distance", [0, 5], [0.0, 50.0], "m"),
-        ("frequency", [0, 2, 4], [0.0, 1.0, 4.0], "Hz"),
-    )
+    ties = {
+        "time": ([0, 7], [0, 14_000], "milliseconds since 2023-01-01"),
+        "distance": ([0, 5], [0.0, 50.0], "m"),
+        "frequency": ([0, 2, 4], [0.0, 1.0, 4.0], "Hz"),
+    }
     with h5py.File(tmp_path / "x.nc", "w") as file:
-        data = file.create_dataset("__values__", data=SMALL)
-        for axis, (name, indices, points, units) in enumerate(ties):
-            size = file.create_dataset(name, (SMALL.shape[axis],), "f4")
-            size.make_scale("This is a netCDF dimension but not a netCDF variable.         8")
-            data.dims[axis].attach_scale(size)
+        write_axes(file, file.create_dataset("__values__", data=SMALL), dict.fromkeys(ties))
+        for name, (indices, points, units) in ties.items():
             file[f"{name}_indices"], file[f"{name}_values"] = indices, points
             file[f"{name}_values"].attrs["units"] = units
     with open_spectrograms(tmp_path / "x.nc") as file:
@@ -149,21 +142,18 @@ def test_coordinates_as_tie_points(tmp_path):
         assert file.frequency.tolist() == [0, 0.5, 1, 2.5, 4]
 
 
-@pytest.mark.parametrize(
-    ("values", "units", "first", "why"),
-    [
-        (1_577_836_800.0 + STEPS, "", "2020-01-01T00:00:00.000000Z", ""),
-        ([f"2020-01-01T0{k}:00:00+02:00" for k in STEPS], "", "2019-12-31T22:00:00.000000Z", ""),
-        (STEPS * 1e6, "days since 2020-01-01", None, "7 of 8 values are no times from 1678"),
-        (np.r_[np.nan, 1:8], "s since 2020-01-01", None, "times are missing or do not ascend"),
-        (STEPS, "furlongs", None, "unit 'furlongs' is not known"),
-    ],
-)
+@pytest.mark.parametrize(("values", "units", "first", "why"), [
+    (1_577_836_800.0 + STEPS, "", "2020-01-01T00:00:00.000000Z", ""),
+    ([f"2020-01-01T0{k}:00:00+02:00" for k in STEPS], "", "2019-12-31T22:00:00.000000Z", ""),
+    (STEPS * 1e6, "days since 2020-01-01", None, "7 of 8 values are no times from 1678"),
+    (np.r_[np.nan, 1:8], "s since 2020-01-01", None, "times are missing or do not ascend"),
+    (STEPS, "furlongs", None, "unit 'furlongs' is not known"),
+])  # fmt: skip
 def test_times(tmp_path, caplog, values, units, first, why):
     """Of windows, or None where they are not used, and why; also beside names of channels."""
-    names = [f"XX.S{k}..HHZ" for k in range(6)]
-    coordinates = {"time": (values, units), "station": names, "distance": np.arange(6.0)}
-    with open_spectrograms(write_cube(tmp_path / "c.h5", SMALL, **coordinates)) as file:
+    names, time = [f"XX.S{k}..HHZ" for k in range(6)], (values, units)
+    path = write_cube(tmp_path / "c.h5", SMALL, time=time, station=names, distance=np.arange(6.0))
+    with open_spectrograms(path) as file:
         assert (file.channel_names(), file.distance[5]) == (names, 5)
         assert (file.column("starttime") or [None])[0] == first
         assert (file.time_unit, file.time[1] > 0) == ("step" if why else "s", True)

@@ -12,28 +12,15 @@ import zarr
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.errors import DataError
 from tests.conftest import blobs, shared_data, write_samples
-
-
-def test_samples_layout(small_file):
-    with open_spectrograms(small_file) as file:
-        assert (file.layout, file.n_samples, file.shape) == ("samples", 96, (16, 20))
-        np.testing.assert_array_equal(file.read(5, 9), blobs(96)[0][5:9])
-        assert (file.frequency[1], file.frequency_unit, file.time_unit) == (1.5, "Hz", "s")
-        assert file.column("starttime")[61] == "2016-01-01T00:01:01.000000Z"
-        assert file.column("trace_id", 5, 6) == ["XH.DR01..HHZ"]
-        assert file.column("event_id") is file.column("rms") is None
-        assert file.labels()[4] == 1
+from tests.data.conftest import write_axes, write_damaged
 
 
 def test_fingerprints_are_those_of_finished_runs(tmp_path):
     values = np.arange(3 * 4 * 4, dtype=np.float32).reshape(3, 4, 4)
     path = write_samples(tmp_path / "a.h5", values, labels=[0, 1, 0], trace_id=[b"A", b"B", b"A"])
     known = ["60c92eee4540571b7879e9c2cb87963b", "ab6519e86156130674e1bb5d036d4d8b"]
-    for changed, same in (
-        (None, [True, True]),
-        ("spectrogram", [False, True]),
-        ("trace_id", [False] * 2),
-    ):
+    cases = {"": [True] * 2, "spectrogram": [False, True], "trace_id": [False] * 2}
+    for changed, same in cases.items():
         with h5py.File(path, "r+") as file:
             if changed:
                 file[changed][-1] = file[changed][1]
@@ -51,8 +38,7 @@ def test_ris_layout(tmp_path):
     row |= {"DT_ON": "2014-12-02 07:47:16.600"}
     with h5py.File(tmp_path / "r.h5", "w") as file:
         file["4.0/Spectrogram"] = rows
-        catalogue = [row] * 11 + [{"station": "DR02"}]
-        file["4.0/Catalogue"] = [json.dumps(row).encode() for row in catalogue]
+        file["4.0/Catalogue"] = [json.dumps(row)] * 11 + ['{"station": "DR02"}']
     with open_spectrograms(tmp_path / "r.h5") as file:
         assert (file.layout, file.shape, file.waveform_unit) == ("ris", (16, 20), "m/s")
         np.testing.assert_array_equal(file.read(0, 12), spectrogram)
@@ -78,13 +64,7 @@ def test_a_real_file():
 
 
 def test_damaged_block_is_named(tmp_path):
-    path = tmp_path / "gz.h5"
-    with h5py.File(path, "w") as file:
-        data, keywords = blobs(64)[0], {"chunks": (8, 16, 20), "compression": "gzip"}
-        place = file.create_dataset("spectrogram", data=data, **keywords).id.get_chunk_info(3)
-    with path.open("r+b") as raw:
-        raw.seek(place.byte_offset)
-        raw.write(b"\0" * place.size)
+    path = write_damaged(tmp_path / "gz.h5", "spectrogram", blobs(64)[0], (8, 16, 20), 3)
     with open_spectrograms(path) as file:
         file.read(0, 24)
         with pytest.raises(DataError, match="samples 24 to 31 of spectrogram can't be read"):
@@ -114,17 +94,14 @@ def test_times_that_cannot_be_read_are_logged_once_with_the_first(tmp_path, capl
     assert re.search("starttime: 2 of 4 values are no times.*first: 'yesterday'", caplog.text)
 
 
-@pytest.mark.parametrize(
-    ("name", "values", "text"),
-    [
-        ("spectrogram", np.ones((0, 8, 8)), "holds 0 samples of 8 x 8"),
-        ("images", np.ones((3, 16, 20)), r"the file has images \(3, 16, 20\); set"),
-        ("spectrogram", np.ones((5, 3, 8)), "3 x 8 .* allowed: real numbers, samples of 4 x 4"),
-        ("frequency", np.arange(20), r"coordinate frequency \(20,\); allowed: one value a step"),
-        ("frequency", np.arange(16)[::-1], "does not ascend from bin to bin; allowed"),
-        ("frequency", ["a"] * 16, "frequency axis"),
-    ],
-)
+@pytest.mark.parametrize(("name", "values", "text"), [
+    ("spectrogram", np.ones((0, 8, 8)), "holds 0 samples of 8 x 8"),
+    ("images", np.ones((3, 16, 20)), r"the file has images \(3, 16, 20\); set"),
+    ("spectrogram", np.ones((5, 3, 8)), "3 x 8 .* allowed: real numbers, samples of 4 x 4"),
+    ("frequency", np.arange(20), r"coordinate frequency \(20,\); allowed: one value a step"),
+    ("frequency", np.arange(16)[::-1], "does not ascend from bin to bin; allowed"),
+    ("frequency", ["a"] * 16, "frequency axis"),
+])  # fmt: skip
 def test_data_sets_that_do_not_fit(tmp_path, name, values, text):
     path = write_samples(tmp_path / "a.h5", blobs(3)[0])
     with h5py.File(path, "a") as file:
@@ -146,13 +123,10 @@ def write_named(path, kind, values, names, name):
         words = {"dimension_names": names} if kind == "zarr3" else {}
         group.create_array(name, data=values, **words).attrs["_ARRAY_DIMENSIONS"] = list(names)
         return path
-    size = {"event": "This is a netCDF dimension but not a netCDF variable."}
-    with h5py.File(path, "w") as file:  # a scale a dimension, some of them sizes alone
-        data = file.create_dataset(name, data=values)
-        for axis, dimension in enumerate(names):
-            file[dimension] = np.arange(values.shape[axis], dtype="f4")
-            file[dimension].make_scale(size.get(dimension, dimension))
-            data.dims[axis].attach_scale(file[dimension])
+    sizes = zip(names, values.shape, strict=True)
+    axes = {dim: None if dim == "event" else np.arange(n, dtype="f4") for dim, n in sizes}
+    with h5py.File(path, "w") as file:
+        write_axes(file, file.create_dataset(name, data=values), axes)
     return path
 
 

@@ -48,8 +48,7 @@ def test_sets_of_usable_samples_their_parts_and_standardisation(reader, mode, ro
     np.testing.assert_allclose(deviation**2, raw.var(0, correction=0).mean(), rtol=1e-5)
     samples.standardize(Preparation("sqrt", "vec_norm", mean, deviation))
     x = torch.cat([x for _, x in samples.take(train.index).in_order(0, len(train), 64)])
-    assert abs(float(x.mean())) < 1e-6
-    assert float(x.square().mean()) == pytest.approx(1, rel=1e-5)
+    assert (float(x.mean()), float(x.square().mean())) == pytest.approx((0, 1), rel=1e-5, abs=1e-6)
 
 
 def test_epochs_give_each_sample_once_in_one_order_wherever_they_are_held(reader, monkeypatch):
@@ -57,49 +56,40 @@ def test_epochs_give_each_sample_once_in_one_order_wherever_they_are_held(reader
     ram, disk = (load_set(reader, ALL, mode, ALONE)[0] for mode in ("ram", "disk"))
     batches = list(disk.epoch(1, 0, 50, ALONE))
     assert sorted(torch.cat([positions for positions, _ in batches]).tolist()) == list(range(297))
-    for position, x in batches:
-        assert torch.equal(x, expected(reader, disk.index[position.numpy()]))
-    for first in (0, 2):
-        one, other = (samples.epoch(1, 0, 50, ALONE, first) for samples in (ram, disk))
-        for (a, x), (b, y), (c, _) in zip(one, other, batches[first:], strict=True):
-            assert torch.equal(a, b)
-            assert torch.equal(x, y)
-            assert torch.equal(a, c)
+    for samples, first in ((ram, 0), (ram, 2), (disk, 2)):
+        found = samples.epoch(1, 0, 50, ALONE, first)
+        for (position, x), (known, _) in zip(found, batches[first:], strict=True):
+            assert torch.equal(position, known)
+            assert torch.equal(x, expected(reader, disk.index[known.numpy()]))
 
 
 def test_load_modes():
     sizes = {("auto", 1000): "ram", ("auto", 10**15): "disk", ("ram", 10**15): "ram"}
     assert {size: loading.choose_loadmode(*size, CPU) for size in sizes} == sizes
-    with pytest.raises(DataError, match="needs a GPU"):
-        loading.choose_loadmode("device", 1, CPU)
 
 
 def test_split(tmp_path):
-    assert np.array_equal(draw_split(500, 100, 0.2, 1).train, draw_split(500, 100, 0.2, 1).train)
     assert len(draw_split(2, 0, 0.99, 0).train) == 1
     assert draw_split(10, 50000, 0.2, 0).both.tolist() == list(range(10))
     with pytest.raises(DataError, match="two at least, for training"):
         draw_split(100, 1, 0.2, 0)
-    split = draw_split(1000, 100, 0.2, seed=3)
+    split, same = (draw_split(1000, 100, 0.2, seed=3) for _ in range(2))
     assert (len(split.train), len(split.validation)) == (80, 20)
+    assert split.train.tolist() == same.train.tolist()
     split = split.without(split.both[:2])
     write_npz(tmp_path / "s.npz", **vars(split))
     again = Split.load(tmp_path / "s.npz")
     assert (len(again.both), again.unusable.tolist()) == (98, split.unusable.tolist())
 
 
-@pytest.mark.parametrize(
-    ("amplitude", "transform", "values"),
-    [
-        ("linear", "none", [1, 4, 9, 0]),
-        ("sqrt", "none", [1, 2, 3, 0]),
-        ("linear", "sample_normalization", [1 / 9, 4 / 9, 1, 0]),
-        ("linear", "sample_norm_cent", [-2.5 / 9, 0.5 / 9, 5.5 / 9, -3.5 / 9]),
-        ("sqrt", "vec_norm", np.array([1, 2, 3, 0]) / np.sqrt(14)),
-        ("linear", "vec_norm", np.array([1, 4, 9, 0]) / np.sqrt(98)),
-        ("log", "none", [4 + np.log10(1 / 9), 4 + np.log10(4 / 9), 4, 0]),
-    ],
-)
+@pytest.mark.parametrize(("amplitude", "transform", "values"), [
+    ("linear", "none", [1, 4, 9, 0]), ("sqrt", "none", [1, 2, 3, 0]),
+    ("linear", "sample_normalization", [1 / 9, 4 / 9, 1, 0]),
+    ("linear", "sample_norm_cent", [-2.5 / 9, 0.5 / 9, 5.5 / 9, -3.5 / 9]),
+    ("sqrt", "vec_norm", np.array([1, 2, 3, 0]) / np.sqrt(14)),
+    ("linear", "vec_norm", np.array([1, 4, 9, 0]) / np.sqrt(98)),
+    ("log", "none", [4 + np.log10(1 / 9), 4 + np.log10(4 / 9), 4, 0]),
+])  # fmt: skip
 def test_values_by_hand(amplitude, transform, values):
     x = torch.tensor([[[1.0, 4.0], [9.0, 0.0]]])
     prepared = Preparation(amplitude, transform)(x)

@@ -18,6 +18,11 @@ ROWS = np.random.default_rng(0).random((12, 5, 6)).astype(np.float32) + 1
 THIRDS = np.where(np.arange(12)[:, None, None] // 4 == 1, np.nan, ROWS)  # without its second third
 
 
+def zarr_array(folder, zarr_format, **words):
+    group = zarr.open_group(str(folder), mode="w", zarr_format=zarr_format)
+    return group.create_array("data", **words)
+
+
 def error_of(path) -> str:
     with pytest.raises(DataError) as caught:
         open_spectrograms(path)
@@ -32,8 +37,8 @@ def test_what_is_not_there_damaged_or_not_installed(tmp_path, monkeypatch):
         assert "x.h5: is neither HDF5 nor Zarr that can be read (" in error_of(tmp_path / "x.h5")
     for zarr_format, name in ((2, ".zarray"), (3, "zarr.json")):
         path = tmp_path / str(zarr_format)
-        zarr.open_group(str(path), mode="w", zarr_format=zarr_format).create_array("x", data=ROWS)
-        meta = path / "x" / name
+        zarr_array(path, zarr_format, data=ROWS)
+        meta = path / "data" / name
         meta.write_text(re.sub('"(zstd|blosc)"', '"weird"', meta.read_text()))
         assert re.search("can't be read .*weird.*install the codec", error_of(path))
     monkeypatch.setitem(sys.modules, "zarr", None)
@@ -50,11 +55,9 @@ def test_words_of_the_command_line(tmp_path):
     for name in ("a/2020.001.msd", "a/b/2020.002", "a/notes.txt", "a/.hidden", "c.mseed", "s.xml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    for words, found in {
-        "a": "a/2020.001.msd a/b/2020.002",
-        "c.mseed **/2020* c.mseed": "a/2020.001.msd a/b/2020.002 c.mseed",
-        "a/notes.txt": "a/notes.txt",
-    }.items():
+    inside = "a/2020.001.msd a/b/2020.002"
+    several = "c.mseed **/2020* c.mseed", f"{inside} c.mseed"
+    for words, found in (("a", inside), several, ("a/notes.txt", "a/notes.txt")):
         paths = [tmp_path / name for name in found.split()]
         assert find_files([str(tmp_path / word) for word in words.split()]) == paths
     with pytest.raises(DataError, match="no such file, or no data in this folder"):
@@ -68,8 +71,7 @@ def test_every_layout_is_unpacked(tmp_path, layout):
     values = np.where(stored == -32767, np.nan, stored * 0.001 + 5.0).astype(np.float32)
     packing = {"scale_factor": 0.001, "add_offset": 5.0, "_FillValue": -32767}
     if layout.startswith("zarr"):
-        group = zarr.open_group(str(tmp_path / "p"), mode="w", zarr_format=int(layout[-1]))
-        group.create_array("data", data=stored).attrs.update(packing)
+        zarr_array(tmp_path / "p", int(layout[-1]), data=stored).attrs.update(packing)
     else:
         with h5py.File(tmp_path / "p", "w") as file:
             file[layout] = stored
@@ -80,42 +82,32 @@ def test_every_layout_is_unpacked(tmp_path, layout):
         np.testing.assert_array_equal(file.read(0, len(values)), values)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "fill", "attributes", "stored", "values"),
-    [
-        ("f4", None, {"_FillValue": 1e20}, [1e20, 2], [np.nan, 2]),
-        ("i2", None, {"missing_value": np.int16([-1, -2])}, [-1, -2, 3], [np.nan, np.nan, 3]),
-        ("f4", 9.969209968386869e36, {}, [9.969209968386869e36, 1], [np.nan, 1]),  # as netCDF
-        ("i1", None, {"_Unsigned": "true"}, [-1, -2], "_Unsigned is true"),
-        ("f4", None, {"scale_factor": [1.0, 2.0]}, [1, 2], "attributes of /x can't be used"),
-        ("f4", None, {"_FillValue": "none"}, [1, 2], "attributes of /x can't be used"),
-    ],
-)
-def test_attributes_of_packing(tmp_path, dtype, fill, attributes, stored, values):
+@pytest.mark.parametrize(("zarr_format", "dtype", "fill", "attributes", "stored", "values"), [
+    (0, "f4", None, {"_FillValue": 1e20}, [1e20, 2], [np.nan, 2]),
+    (0, "i2", None, {"missing_value": np.int16([-1, -2])}, [-1, -2, 3], [np.nan, np.nan, 3]),
+    (0, "f4", 9.969209968386869e36, {}, [9.969209968386869e36, 1], [np.nan, 1]),  # as netCDF
+    # As xarray writes them
+    (3, "f8", 0, {"_FillValue": base64.b64encode(struct.pack("<d", -9)).decode()}, [-9, 0],
+     [np.nan, 0]),
+    (2, "f8", -9, {}, [-9, 0], [np.nan, 0]),
+    (2, "f8", 0, {"_ARRAY_DIMENSIONS": ["time"]}, [0, 1], [0, 1]),
+    (2, "f8", 0, {"_ARRAY_DIMENSIONS": ["time"], "scale_factor": 0.5}, [0, 1], [np.nan, 0.5]),
+    (0, "i1", None, {"_Unsigned": "true"}, [-1, -2], "_Unsigned is true"),
+    (0, "f4", None, {"scale_factor": [1.0, 2.0]}, [1, 2], "attributes of /x can't be used"),
+    (0, "f4", None, {"_FillValue": "none"}, [1, 2], "attributes of /x can't be used"),
+])  # fmt: skip
+def test_attributes_of_packing(tmp_path, zarr_format, dtype, fill, attributes, stored, values):
+    stored = np.array(stored, dtype)
     with h5py.File(tmp_path / "p.h5", "w") as file:
-        data = file.create_dataset("x", data=np.array(stored, dtype), fillvalue=fill)
+        data = file.create_dataset("x", data=stored, fillvalue=fill)
+        if zarr_format:
+            data = zarr_array(tmp_path / "z", zarr_format, data=stored, fill_value=fill)
         data.attrs.update(attributes)
         if isinstance(values, str):
             with pytest.raises(DataError, match=values):
                 packing_of(data)
         else:
             np.testing.assert_array_equal(packing_of(data).unpack(data[:]), values)
-
-
-@pytest.mark.parametrize(
-    ("zarr_format", "fill", "attributes", "missing"),
-    [
-        (3, 0, {"_FillValue": base64.b64encode(struct.pack("<d", -999)).decode()}, (-999,)),
-        (2, -999, {}, (-999,)),
-        (2, 0, {"_ARRAY_DIMENSIONS": ["time"]}, ()),
-        (2, 0, {"_ARRAY_DIMENSIONS": ["time"], "scale_factor": 0.1}, (0,)),
-    ],
-)
-def test_fill_values_as_xarray_writes_them(tmp_path, zarr_format, fill, attributes, missing):
-    group = zarr.open_group(str(tmp_path / "z"), mode="w", zarr_format=zarr_format)
-    array = group.create_array("x", data=np.arange(3.0), fill_value=fill)
-    array.attrs.update(attributes)
-    assert packing_of(array).missing == missing
 
 
 def test_chunks_that_were_never_written_are_refused_or_missing_values(tmp_path):
@@ -161,9 +153,8 @@ def test_virtual_data_sets_need_all_of_their_sources(tmp_path):
 
 @pytest.mark.parametrize(("zarr_format", "shards"), [(2, None), (3, None), (3, (4, 5, 6))])
 def test_chunks_of_zarr_that_were_never_written_are_missing(tmp_path, zarr_format, shards):
-    group = zarr.open_group(str(tmp_path / "z"), mode="w", zarr_format=zarr_format)
     words = {"chunks": (2 if shards else 4, 5, 6), "shards": shards, "dtype": "f4"}
-    data = group.create_array("data", shape=ROWS.shape, **words)
+    data = zarr_array(tmp_path / "z", zarr_format, shape=ROWS.shape, **words)
     data[:4], data[8:] = ROWS[:4], ROWS[8:]
     with open_spectrograms(tmp_path / "z") as file:
         np.testing.assert_array_equal(file.stored.read("", (0, 12), (1, 5)), THIRDS[:, 1:5])

@@ -7,12 +7,11 @@ from RISCluster.data.synthetic import CLASS_NAMES, make_synthetic_set, write_dem
 
 def test_physical_axes_and_columns(tmp_path):
     with open_spectrograms(write_demo(tmp_path / "sub/demo.h5", n_samples=200)) as file:
-        assert (file.n_samples, *file.shape) == (200, 87, 100)
         assert file.frequency[[0, -1]] == pytest.approx([3.125, 19.92], abs=0.01)
-        assert np.diff(file.time) == pytest.approx(0.04)
+        assert (file.shape, np.diff(file.time)) == ((87, 100), pytest.approx(0.04))
         times = file.column("starttime")
         assert times == sorted(times)
-        assert all(time.startswith("2016-") and time.endswith("Z") for time in times)
+        assert "2016" < times[0] < times[-1] < "2017"
         assert file.class_names() == list(CLASS_NAMES)
         assert np.bincount(file.labels()).tolist() == [25] * 8
 
@@ -30,15 +29,12 @@ def test_classes_are_what_they_are_called():
     assert mean["noise"].sum(0).max() < 2 * mean["noise"].sum(0).min()
 
 
-def test_snr_and_imbalance():
+def test_snr_imbalance_and_seed():
     loud, quiet = (make_synthetic_set(80, snr, 0)["spectrogram"] for snr in (20.0, -10.0))
     contrast = [np.median(x.max((1, 2)) / np.median(x, axis=(1, 2))) for x in (loud, quiet)]
     assert contrast[0] > 3 * contrast[1]
     counts = np.bincount(make_synthetic_set(800, 6.0, 0, imbalance=50)["labels"])
     assert counts[0] / counts[-1] == pytest.approx(50, rel=0.2)
-
-
-def test_a_seed_gives_the_same_values():
     samples = make_synthetic_set(16, 6.0, 0)
     assert samples["labels"][:8].tolist() == [3, 6, 4, 1, 2, 4, 1, 7]
     assert samples["spectrogram"].sum(dtype=float) == pytest.approx(30094284.93, rel=1e-5)

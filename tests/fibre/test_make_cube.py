@@ -201,12 +201,11 @@ def test_a_target_that_is_there(tmp_path, target, lines, monkeypatch):
     assert not list(tmp_path.glob("none*"))
 
 
-@pytest.mark.parametrize(
-    ("name", "shape", "spacing"),
-    [("valencia_febus_example", (38, 100, 33), 16.8), ("dispersion_event", (8, 101, 257), 1.0),
-     ("decimated_optodas", (77, 51, 65), 51.06500953873183),
-     ("prodml_2_0", (95, 512, 26), 1.0209519863128662)],
-)  # fmt: skip
+@pytest.mark.parametrize(("name", "shape", "spacing"), [
+    ("valencia_febus_example", (38, 100, 33), 16.8), ("dispersion_event", (8, 101, 257), 1.0),
+    ("decimated_optodas", (77, 51, 65), 51.06500953873183),
+    ("prodml_2_0", (95, 512, 26), 1.0209519863128662),
+])  # fmt: skip
 def test_real_fibre(tmp_path, name, shape, spacing):
     path = shared_data("das/das.h5")
     settings = records_settings(f"dataset={name}/data", "window=0.256", "step=0.128")

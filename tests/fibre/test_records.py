@@ -6,6 +6,7 @@ import pytest
 
 from RISCluster.errors import DataError
 from RISCluster.fibre.records import Record, read_record
+from tests.data.conftest import write_axes
 from tests.fibre.fibre import AUTO, SECOND, START, noise, record, records_settings
 
 
@@ -53,18 +54,13 @@ def test_the_largest_data_set_unless_others_are_comparable(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["g/data", "/"])
-@pytest.mark.parametrize(
-    ("attributes", "rate"),
-    [
-        ({"sampling_rate": "200"}, 200),
-        ({"SamplingFrequency[kHz]": "2"}, 2000),
-        ({"dt (ms)": np.array([4.0])}, 250),
-        ({"SampleInterval": 500, "SampleIntervalUnit": "us"}, 2000),
-        ({"OutputDataRate": 0.5, "OutputDataRate.uom": "kHz", "PulseRate": 2000.0}, 500),
-        ({"SamplingRate": 250e6, "DataRate": 500}, 500),
-        ({"SamplingInterval[m]": 0.4, "fs": 50.0}, 50),
-    ],
-)
+@pytest.mark.parametrize(("attributes", "rate"), [
+    ({"sampling_rate": "200"}, 200), ({"SamplingFrequency[kHz]": "2"}, 2000),
+    ({"dt (ms)": np.array([4.0])}, 250),
+    ({"SampleInterval": 500, "SampleIntervalUnit": "us"}, 2000),
+    ({"OutputDataRate": 0.5, "OutputDataRate.uom": "kHz", "PulseRate": 2000.0}, 500),
+    ({"SamplingRate": 250e6, "DataRate": 500}, 500), ({"SamplingInterval[m]": 0.4, "fs": 50.0}, 50),
+])  # fmt: skip
 def test_sampling_rate_under_its_names_and_in_its_units(tmp_path, place, attributes, rate):
     assert header_of(tmp_path, place=place, **attributes).sampling_rate == pytest.approx(rate)
 
@@ -88,21 +84,18 @@ def test_the_nearest_value_is_taken(tmp_path, arrays):
     np.testing.assert_array_equal(found.distance, 30.5 + 2 * np.arange(20))
 
 
-@pytest.mark.parametrize(
-    ("attributes", "arrays", "distance"),
-    [
-        ({"dx": "2", "StartDistance": -1.0}, {}, [-1, 1, 3, 5]),
-        ({"SpatialSamplingInterval": 10.0, "SpatialSamplingIntervalUnit": "feet"}, {},
-         [0, 3.048, 6.096, 9.144]),
-        ({"SpatialSamplingInterval": 2.0, "StartLocusIndex": 5}, {}, [10, 12, 14, 16]),
-        ({"SpatialResolution[m]": "2", "Fibre Length Multiplier": "1.5",
-          "Start Distance (m)": "1"}, {}, [1, 4, 7, 10]),
-        ({}, {"g/distance": [3.0, 4, 6, 9]}, [3, 4, 6, 9]),
-        ({}, {"header/channels": [100, 150, 200, 250], "header/dx": 1.5}, [150, 225, 300, 375]),
-        ({"dx": 2.0}, {"g/distance": [b"a", b"b", b"c", b"d"]}, [0, 2, 4, 6]),
-        ({}, {}, None),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("attributes", "arrays", "distance"), [
+    ({"dx": "2", "StartDistance": -1.0}, {}, [-1, 1, 3, 5]),
+    ({"SpatialSamplingInterval": 10.0, "SpatialSamplingIntervalUnit": "feet"}, {},
+     [0, 3.048, 6.096, 9.144]),
+    ({"SpatialSamplingInterval": 2.0, "StartLocusIndex": 5}, {}, [10, 12, 14, 16]),
+    ({"SpatialResolution[m]": "2", "Fibre Length Multiplier": "1.5",
+      "Start Distance (m)": "1"}, {}, [1, 4, 7, 10]),
+    ({}, {"g/distance": [3.0, 4, 6, 9]}, [3, 4, 6, 9]),
+    ({}, {"header/channels": [100, 150, 200, 250], "header/dx": 1.5}, [150, 225, 300, 375]),
+    ({"dx": 2.0}, {"g/distance": [b"a", b"b", b"c", b"d"]}, [0, 2, 4, 6]),
+    ({}, {}, None),
+])  # fmt: skip
 def test_positions_in_metres(tmp_path, attributes, arrays, distance):
     found = header_of(tmp_path, arrays=arrays, fs=100.0, **attributes).distance
     assert found is None if distance is None else np.allclose(found, distance)
@@ -110,33 +103,25 @@ def test_positions_in_metres(tmp_path, attributes, arrays, distance):
     assert header_of(tmp_path, settings, fs=1.0, dx=3.0).distance[1] == 7
 
 
-@pytest.mark.parametrize(
-    ("attributes", "is_known"),
-    [
-        ({"ISO8601 Timestamp": "2023-09-22T19:29:26.158+01:00", "GPSTimeStamp": "22/09/2023"}, 1),
-        ({"PartStartTime": b"2023-09-22T18:29:26.158+00:00"}, 1),
-        ({"starttime": 1_695_407_366_158}, 1),
-        ({"MeasurementStartTime": "2023-09-22T18:29:26.158Z"}, 0),  # of many files
-        ({"start": 23.5}, 0),
-    ],
-)
+@pytest.mark.parametrize(("attributes", "is_known"), [
+    ({"ISO8601 Timestamp": "2023-09-22T19:29:26.158+01:00", "GPSTimeStamp": "22/09/2023"}, 1),
+    ({"PartStartTime": b"2023-09-22T18:29:26.158+00:00"}, 1),
+    ({"starttime": 1_695_407_366_158}, 1),
+    ({"MeasurementStartTime": "2023-09-22T18:29:26.158Z"}, 0),  # of many files
+    ({"start": 23.5}, 0),
+])  # fmt: skip
 def test_the_start_is_read_under_its_names(tmp_path, attributes, is_known):
     found = header_of(tmp_path, fs=100.0, **attributes).start
     assert found == (pytest.approx(1_695_407_366_158 * 10**6, abs=1000) if is_known else None)
 
 
-@pytest.mark.parametrize(
-    ("attributes", "arrays"),
-    [
-        ({"Dimensions": "time,channel"}, {}),
-        ({"Dimensions": ["time step", "unknown"]}, {}),
-        ({"Dimensions": "(time, distance)"}, {}),
-        ({"StartPosition": 5.0, "StopPosition": 603.0, "dx": 2.0}, {}),
-        ({"MeasureLength[m]": "600", "SpatialResolution[m]": "2"}, {}),  # as of Silixa
-        ({}, {"timestamps": seconds(200)}),
-        ({}, {"g/distance": np.arange(300.0)}),
-    ],
-)
+@pytest.mark.parametrize(("attributes", "arrays"), [
+    ({"Dimensions": "time,channel"}, {}), ({"Dimensions": ["time step", "unknown"]}, {}),
+    ({"Dimensions": "(time, distance)"}, {}),
+    ({"StartPosition": 5.0, "StopPosition": 603.0, "dx": 2.0}, {}),
+    ({"MeasureLength[m]": "600", "SpatialResolution[m]": "2"}, {}),  # as of Silixa
+    ({}, {"timestamps": seconds(200)}), ({}, {"g/distance": np.arange(300.0)}),
+])  # fmt: skip
 def test_order_by_names_or_by_lengths(tmp_path, attributes, arrays):
     more = {"attributes": {}, "arrays": arrays, "fs": 100.0} | attributes
     assert header_of(tmp_path, samples=noise(200, 300), **more).time_axis == 0
@@ -154,17 +139,13 @@ def test_order_by_names_or_by_lengths(tmp_path, attributes, arrays):
 NANOSECONDS = START * SECOND + np.arange(300, dtype=np.int64) * 4_000_000
 
 
-@pytest.mark.parametrize(
-    ("times", "unit", "fs", "rate", "start"),
-    [
-        (NANOSECONDS, "", "", 250.0, START),
-        (NANOSECONDS // 10**6, "", "", 250.0, START),
-        (NANOSECONDS / SECOND, "s", "", 250.0, START),
-        (START + np.round(np.arange(3000) / 300, 3), "", "", 300, START),  # milliseconds
-        (seconds(300, 100.1), "", 100.0, 100.0, START),  # of the attribute
-        (np.arange(300) * 0.01, "s", 100.0, 100.0, None),  # from an unknown time
-    ],
-)
+@pytest.mark.parametrize(("times", "unit", "fs", "rate", "start"), [
+    (NANOSECONDS, "", "", 250.0, START), (NANOSECONDS // 10**6, "", "", 250.0, START),
+    (NANOSECONDS / SECOND, "s", "", 250.0, START),
+    (START + np.round(np.arange(3000) / 300, 3), "", "", 300, START),  # milliseconds
+    (seconds(300, 100.1), "", 100.0, 100.0, START),  # of the attribute
+    (np.arange(300) * 0.01, "s", 100.0, 100.0, None),  # from an unknown time
+])  # fmt: skip
 def test_stamps_give_rate_and_start(tmp_path, times, unit, fs, rate, start):
     found = stamped(tmp_path, times, units={"units": unit}, fs=fs)
     assert (found.sampling_rate, found.start) == (rate, start and start * SECOND)
@@ -188,20 +169,17 @@ def changed(at, value):
     return times
 
 
-@pytest.mark.parametrize(
-    ("times", "units", "line"),
-    [
-        (np.floor(seconds(300)), {}, "do not ascend evenly"),  # blocks of one time
-        (np.full(300, 1.0 * START), {}, "do not ascend evenly"),
-        (changed(0, 1.0), {}, "do not ascend evenly"),
-        (changed(-1, START + 40 * 365 * 86400.0), {}, "do not ascend evenly"),
-        (changed(150, np.nan), {}, "do not ascend evenly"),
-        (changed(slice(200, None), 0), {}, "do not ascend evenly"),  # never written
-        (np.arange(300), {"units": "s since 2020-01-01", "calendar": "360_day"}, "calendar"),
-        (seconds(300), {"units": "counts"}, "unit 'counts' is not known"),
-        (seconds(300, 250.0), {}, "they are at 250 Hz, and the sampling rate is 100 Hz"),
-    ],
-)
+@pytest.mark.parametrize(("times", "units", "line"), [
+    (np.floor(seconds(300)), {}, "do not ascend evenly"),  # blocks of one time
+    (np.full(300, 1.0 * START), {}, "do not ascend evenly"),
+    (changed(0, 1.0), {}, "do not ascend evenly"),
+    (changed(-1, START + 40 * 365 * 86400.0), {}, "do not ascend evenly"),
+    (changed(150, np.nan), {}, "do not ascend evenly"),
+    (changed(slice(200, None), 0), {}, "do not ascend evenly"),  # never written
+    (np.arange(300), {"units": "s since 2020-01-01", "calendar": "360_day"}, "calendar"),
+    (seconds(300), {"units": "counts"}, "unit 'counts' is not known"),
+    (seconds(300, 250.0), {}, "they are at 250 Hz, and the sampling rate is 100 Hz"),
+])  # fmt: skip
 def test_stamps_that_can_not_be_used_are_refused(tmp_path, times, units, line):
     text = rf"g/RawDataTime can't be used: .*{line}.*; set records.sampling_rate"
     with pytest.raises(DataError, match=text):
@@ -220,11 +198,7 @@ def test_tie_points_of_xdas(tmp_path):
         for name, values in ties.items():
             file[name] = values
         file["time_values"].attrs["units"] = "milliseconds since 2020-09-13 12:26:40"
-        for axis, name in enumerate(("time", "distance")):
-            file[name] = np.zeros(file["data"].shape[axis])
-            text = f"This is a netCDF dimension but not a netCDF variable. {axis}"
-            file[name].make_scale(text)
-            file["data"].dims[axis].attach_scale(file[name])
+        write_axes(file, file["data"], {"time": None, "distance": None})
     found = read_record(tmp_path / "a.h5", AUTO)
     assert (found.sampling_rate, found.start, found.time_axis) == (50.0, START * SECOND, 0)
     assert found.segments == [(0, 0, 150), (10 * SECOND, 150, 150)]

@@ -6,19 +6,13 @@ from RISCluster.models.autoencoder import AEC, NetworkShape, Upsampling, initial
 
 # Jenkins et al. 2021: names and shapes of the published network, in order.
 PUBLISHED = [
-    ("encoder.encoder.0", (8, 1, 3, 3)),
-    ("encoder.encoder.2", (16, 8, 3, 3)),
-    ("encoder.encoder.4", (32, 16, 3, 3)),
-    ("encoder.encoder.6", (64, 32, 3, 3)),
-    ("encoder.encoder.8", (128, 64, 3, 3)),
-    ("encoder.encoder.11", (9, 1152)),
-    ("decoder.latent2dec.0", (1152, 9)),
-    ("decoder.decoder.0", (128, 64, 3, 3)),
-    ("decoder.decoder.2", (64, 32, 3, 3)),
-    ("decoder.decoder.4", (32, 16, 3, 3)),
-    ("decoder.decoder.6", (16, 8, 3, 3)),
-    ("decoder.decoder.8", (8, 1, 3, 3)),
-]
+    ("encoder.encoder.0", (8, 1, 3, 3)), ("encoder.encoder.2", (16, 8, 3, 3)),
+    ("encoder.encoder.4", (32, 16, 3, 3)), ("encoder.encoder.6", (64, 32, 3, 3)),
+    ("encoder.encoder.8", (128, 64, 3, 3)), ("encoder.encoder.11", (9, 1152)),
+    ("decoder.latent2dec.0", (1152, 9)), ("decoder.decoder.0", (128, 64, 3, 3)),
+    ("decoder.decoder.2", (64, 32, 3, 3)), ("decoder.decoder.4", (32, 16, 3, 3)),
+    ("decoder.decoder.6", (16, 8, 3, 3)), ("decoder.decoder.8", (8, 1, 3, 3)),
+]  # fmt: skip
 PADDINGS = [(1, 0), (0, 1), (0, 1), (0, 0), (0, 1)]  # of the published decoder
 
 

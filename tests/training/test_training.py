@@ -82,15 +82,12 @@ def test_training_lowers_the_loss_and_keeps_the_best_weights(tmp_path):
     assert (mse, min(losses)) == pytest.approx((result.best, result.best), rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("schedule", "losses", "epochs", "halved"),
-    [
-        ("constant", [0.5, 0.4, 0.45, 0.41, 0.44], 5, 0),  # patience 3 after the best, of epoch 2
-        ("plateau", [0.5, 0.4, 0.45, 0.39, 0.44, 0.4, 0.4], 7, 3),
-        ("plateau", [1.2] + [1.0] * 9 + [0.5] + [0.6] * 3, 14, 2),  # the plateau does not count
-        ("plateau", [1.0] + [1.1] * 30, 31, 0),  # but for ten times the patience
-    ],
-)
+@pytest.mark.parametrize(("schedule", "losses", "epochs", "halved"), [
+    ("constant", [0.5, 0.4, 0.45, 0.41, 0.44], 5, 0),  # patience 3 after the best, of epoch 2
+    ("plateau", [0.5, 0.4, 0.45, 0.39, 0.44, 0.4, 0.4], 7, 3),
+    ("plateau", [1.2] + [1.0] * 9 + [0.5] + [0.6] * 3, 14, 2),  # the plateau does not count
+    ("plateau", [1.0] + [1.1] * 30, 31, 0),  # but for ten times the patience
+])  # fmt: skip
 def test_patience(tmp_path, monkeypatch, schedule, losses, epochs, halved):
     given = iter(losses)
     monkeypatch.setattr(pretraining, "mean_squared_error", lambda *_: next(given))
