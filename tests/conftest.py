@@ -16,7 +16,7 @@ from RISCluster.settings import Settings, load_settings
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("RISCLUSTER_TEST_DATA", ROOT.parent / "shared" / "data"))
-N_FREQUENCIES, N_TIMES, N_CLASSES = 16, 20, 3
+N_CLASSES = 3
 
 
 def shared_data(name: str) -> Path:
@@ -30,7 +30,7 @@ def blobs(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """n spectrograms of three classes that differ by the place of a bump, and their classes."""
     rng = np.random.default_rng(seed)
     classes = np.arange(n) % N_CLASSES
-    f, t = np.mgrid[0:N_FREQUENCIES, 0:N_TIMES]
+    f, t = np.mgrid[0:16, 0:20]
     centre_f, centre_t = np.array([4, 8, 12])[classes], np.array([14, 10, 6])[classes]
     bump = np.exp(-((f - centre_f[:, None, None]) ** 2 + (t - centre_t[:, None, None]) ** 2) / 8.0)
     noise = 0.1 * rng.random(bump.shape)

@@ -1,9 +1,9 @@
-"""CUDA branches without a GPU: tensors that report ``cuda:N`` as their device, with CPU arithmetic.
+"""CUDA branches without a GPU: tensors that report ``cuda:0`` as their device, with CPU arithmetic.
 
 Within ``EmulatedCuda()``, PyTorch sees a GPU. A tensor that is sent there is a `GpuTensor`, which
 holds a CPU tensor. All its operations pass through `EmulatedCuda.operation`, which refuses what
-CUDA refuses (operands on several devices, ``numpy()`` without ``cpu()``) and counts kernel
-launches, host waits and memory. To the C++ part of PyTorch, a `GpuTensor` is on the CPU: its
+CUDA refuses (operands on two devices, ``numpy()`` without ``cpu()``) and counts kernel launches,
+host waits and memory. To the C++ part of PyTorch, a `GpuTensor` is on the CPU: its
 autograd engine needs no CUDA then.
 """
 
@@ -17,7 +17,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-CPU = torch.device("cpu")
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 COPIES = {"_to_copy", "copy_", "_foreach_copy_"}
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
 SYNCHRONOUS = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "is_nonzero"}
@@ -29,27 +29,21 @@ NO_KERNEL = {  # views, and memory that is not filled
 }  # fmt: skip
 
 
-def numbered(device) -> torch.device:
-    """The device, ``cuda`` alone as the first one."""
-    device = torch.device(device)
-    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
-
-
 class GpuTensor(torch.Tensor):
-    """A tensor `content` of the CPU that reports a GPU as its device."""
+    """A tensor `content` of the CPU that reports the GPU as its device."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
-    def __new__(cls, content: torch.Tensor, gpu: torch.device):
+    def __new__(cls, content: torch.Tensor):
         layout = {"strides": content.stride(), "storage_offset": content.storage_offset()}
         made = torch.Tensor._make_wrapper_subclass(
             cls, content.size(), dtype=content.dtype, device=CPU, **layout
         )
-        made.content, made.gpu = content, gpu
+        made.content = content
         return made
 
-    device = property(lambda self: self.gpu)
+    device = property(lambda self: GPU)
     is_cuda = property(lambda self: True)
 
     @classmethod
@@ -57,13 +51,11 @@ class GpuTensor(torch.Tensor):
         return EmulatedCuda.active.operation(function, args, kwargs or {})
 
     def to(self, *args, **kwargs):
-        device, dtype, _, memory_format = torch._C._nn._parse_to(*args, **kwargs)
+        device, dtype, *_ = torch._C._nn._parse_to(*args, **kwargs)
         made = self if dtype in (None, self.dtype) else super().to(dtype)
-        if memory_format is not None:
-            made = made.contiguous(memory_format=memory_format)
-        device = self.gpu if device is None else numbered(device)
-        if device != self.gpu:
-            return EmulatedCuda.active.move(made, device)
+        if device == CPU:
+            EmulatedCuda.active.waits["copy to cpu"] += 1
+            return made.content.clone()
         return made.clone() if kwargs.get("copy") and made is self else made
 
     def cpu(self, *_, **__):
@@ -73,16 +65,16 @@ class GpuTensor(torch.Tensor):
         return self.cpu().tolist()
 
     def numpy(self, *_, **__):
-        raise TypeError(f"can't convert {self.gpu} device type tensor to numpy")
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
 
     __array__ = numpy
 
     def __tensor_flatten__(self):  # makes modules swap their parameters, not only the values
-        return ["content"], self.gpu
+        return ["content"], None
 
     @staticmethod
-    def __tensor_unflatten__(inner, gpu, size, stride):
-        return GpuTensor(inner["content"], gpu)
+    def __tensor_unflatten__(inner, _, size, stride):
+        return GpuTensor(inner["content"])
 
     def __reduce_ex__(self, protocol):  # saved as a CPU tensor; the files are read to the CPU
         return self.content.__reduce_ex__(protocol)
@@ -99,16 +91,12 @@ _Mode.__torch_dispatch__ = lambda self, function, types, args=(), kwargs=None: (
 
 
 class EmulatedCuda:
-    """Context in which PyTorch has a GPU of `memory` bytes.
-
-    `launches` counts kernels by name, `waits` host waits by cause.
-    """
+    """Context in which PyTorch has a GPU; counts kernels by name and host waits by cause."""
 
     active: "EmulatedCuda"
 
-    def __init__(self, memory: float = 8e10):
-        self.memory = memory
-        self.launches, self.waits = Counter(), Counter()
+    def __init__(self):
+        self.memory, self.launches, self.waits = 8e10, Counter(), Counter()
         self._storages: dict[int, int] = {}  # bytes by address of the storage
 
     @property
@@ -123,32 +111,28 @@ class EmulatedCuda:
         """Check and count an operation, and do it on the CPU."""
         tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, torch.Tensor)]
         remote = [x for x in tensors if isinstance(x, GpuTensor)]
-        wanted = kwargs.get("device")
-        wanted = None if wanted is None else numbered(wanted)
-        if not remote and (wanted is None or wanted == CPU):
+        if not remote and torch.device(kwargs.get("device") or CPU) == CPU:
             return function(*args, **kwargs)
-        if remote and wanted == CPU:  # like a tensor that C++ takes for one of the CPU
-            wanted = None
+        # What is made is on the GPU: to C++, a tensor "like" one of the GPU is one of the CPU.
         name = function._schema.name.removeprefix("aten::")
         indices = [x for x in args[1] if x is not None] if name in INDEXING else []
-        self._check(name, tensors, indices, args)
-        self._count(name, tensors, indices, wanted or tensors[0].device, kwargs)
+        self._check(name, tensors, args)
+        self._count(name, tensors, indices, kwargs)
         content, named = tree_map(_content, (args, kwargs))
         made = function(*content, **named)
         if name == "copy_":
             return args[0]
-        device = wanted or remote[0].gpu
         wrappers = {id(x.content): x for x in remote}  # of operations in place
 
         def wrapped(x):
             if not isinstance(x, torch.Tensor):
                 return x
-            return wrappers[id(x)] if id(x) in wrappers else self.send(x, device)
+            return wrappers[id(x)] if id(x) in wrappers else self.send(x)
 
         return tree_map(wrapped, made)
 
-    def send(self, content: torch.Tensor, gpu: torch.device) -> GpuTensor:
-        """A CPU tensor as one of a GPU, whose memory it takes."""
+    def send(self, content: torch.Tensor) -> GpuTensor:
+        """A CPU tensor as one of the GPU, whose memory it takes."""
         storage = content.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         if key not in self._storages:
@@ -156,35 +140,28 @@ class EmulatedCuda:
                 raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size} bytes")
             self._storages[key] = size
             weakref.finalize(storage, self._storages.pop, key, None)
-        return GpuTensor(content, gpu)
+        return GpuTensor(content)
 
-    def move(self, tensor: GpuTensor, device: torch.device) -> torch.Tensor:
-        """Copy to the CPU, or to another GPU."""
-        self.waits[f"copy to {device.type}"] += 1
-        content = tensor.content.clone()
-        return content if device == CPU else self.send(content, device)
-
-    def _check(self, name, tensors, indices, args):
-        """Refuse operands on several devices where CUDA does."""
+    def _check(self, name, tensors, args):
+        """Refuse operands on two devices where CUDA does."""
         if name in COPIES or len({x.device for x in tensors}) == 1:
             return
         if name in INDEXING:  # indices may be on the CPU
-            wrong = [x for x in indices if x.device not in (CPU, args[0].device)]
             rest = [x for x in args[2:] if isinstance(x, torch.Tensor) and x.dim()]
-            wrong += [x for x in rest if x.device != args[0].device]
+            wrong = any(x.device == CPU for x in [args[0], *rest])
         else:  # numbers may be on the CPU, but those of a fused optimiser
-            wrong = [x for x in tensors if x.device == CPU and (x.dim() or "fused" in name)]
-            wrong = wrong or len({x.device for x in tensors} - {CPU}) > 1
+            wrong = any(x.device == CPU and (x.dim() or "fused" in name) for x in tensors)
         if wrong:
-            raise RuntimeError(f"tensors on several devices: {name}")
+            raise RuntimeError(f"tensors on two devices: {name}")
 
-    def _count(self, name, tensors, indices, target, kwargs):
+    def _count(self, name, tensors, indices, kwargs):
         self.launches[name] += name not in NO_KERNEL
         if name in SYNCHRONOUS:
             self.waits[name] += 1
         elif name in COPIES:
             is_queued = kwargs.get("non_blocking") and getattr(tensors[-1], "pinned", False)
-            if tensors[-1].device.type != target.type and not is_queued:
+            target = GPU if name == "_to_copy" else tensors[0].device
+            if tensors[-1].device != target and not is_queued:
                 self.waits[f"copy to {target.type}"] += 1
         elif any(x.device == CPU or x.dtype == torch.bool for x in indices):
             self.waits["index on the CPU, or mask"] += 1
@@ -201,6 +178,9 @@ class EmulatedCuda:
             with _Mode():
                 run(thread)
 
+        def free_and_all(device=None):
+            return self.memory - self.allocated, self.memory
+
         def pin_memory(tensor):
             pinned = tensor.clone()
             pinned.pinned = True
@@ -212,11 +192,7 @@ class EmulatedCuda:
             (torch.cuda, "device_count", lambda: 1),
             (torch.cuda, "set_device", lambda device: None),
             (torch.cuda, "get_device_name", lambda device=None: "emulated GPU"),
-            (
-                torch.cuda,
-                "mem_get_info",
-                lambda _=None: (self.memory - self.allocated, self.memory),
-            ),
+            (torch.cuda, "mem_get_info", free_and_all),
             (torch.Tensor, "pin_memory", pin_memory),
             (torch, "autocast", lambda kind, *args, **kwargs: autocast("cpu", *args, **kwargs)),
             (torch, "inference_mode", torch.no_grad),  # in which a `GpuTensor` can't have views

@@ -1,16 +1,13 @@
 """Links, command lines, settings, versions and packages that the documentation names."""
 
 import contextlib
-import io
 import re
 import shlex
 import tomllib
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-from RISCluster.__main__ import main
 from RISCluster.commands.arguments import make_parsers
 from RISCluster.settings import KEYS, SECTIONS
 from tests.conftest import ROOT
@@ -18,6 +15,8 @@ from tests.conftest import ROOT
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+HELP = {name: parser.format_help() for name, parser in make_parsers()[1].items()}
+HELP |= dict.fromkeys(("COMMAND", "--help"), "--help")  # of the package
 SCRIPTS = {"AEC_train.py": "pretrain", "GMM_centroids.py": "cluster", "DEC_train.py": "refine"}
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -40,22 +39,13 @@ def commands_of(text: str) -> list[list[str]]:
     return [words for words in found if len(words) > 1]
 
 
-@cache
-def usage(command: str) -> str:
-    """Output of --help of a command; empty where there is no such command."""
-    with contextlib.redirect_stdout(io.StringIO()) as out, pytest.raises(SystemExit) as ended:
-        raise SystemExit(main([command, "--help"]))
-    return "" if ended.value.code else out.getvalue()
-
-
-def program_and_rest(words: list[str]) -> tuple[str, str, list[str]]:
-    """Name of a program, its help, and its arguments."""
-    for place, word in enumerate(words):
+def help_and_arguments(words: list[str]) -> tuple[str, list[str]]:
+    """Help of a program, for some scripts their text, and the words after its name."""
+    for place, word in enumerate(words, 1):
         if word in ("RISCluster", "riscluster"):
-            return words[place + 1], usage(words[place + 1]), words[place + 2 :]
+            return HELP[words[place]], words[place + 1 :]
         if word.endswith(".py"):
-            text = usage(SCRIPTS[word]) if word in SCRIPTS else text_of(word)
-            return word, text, words[place + 1 :]
+            return HELP[SCRIPTS[word]] if word in SCRIPTS else text_of(word), words[place:]
     raise AssertionError(f"no program in {words}")
 
 
@@ -75,21 +65,18 @@ def test_links_lead_somewhere(page):
 def test_options_and_settings_that_are_named_exist(page):
     text = text_of(page)
     for words in commands_of(text):
-        program, help_text, rest = program_and_rest(words)
-        if program in ("COMMAND", "--help"):
-            continue
-        assert help_text, f"no program {program}"
-        for word in rest:
+        help_text, arguments = help_and_arguments(words)
+        for word in arguments:
             option = re.match(r"--?[a-zA-Z][\w-]*", word)
-            assert not option or re.search(rf"{option[0]}\b", help_text), f"{program} {word}"
+            assert not option or re.search(rf"{option[0]}\b", help_text), words
     named = re.findall(r"\b([a-z]+\.[a-z]\w*)=", text)
     named += re.findall(rf"`((?:{'|'.join(SECTIONS)})\.[a-z]\w*)`", text)
     assert {name for name in named if not re.match(r"section\.|\w+\.html", name)} <= KEYS.keys()
 
 
 def test_commands_pages_versions_and_dependencies_are_named():
-    documented, commands = text_of("docs/commands.md"), make_parsers()[1]
-    assert not [name for name in commands if f"`{name}`" not in documented]
+    documented = text_of("docs/commands.md")
+    assert not [name for name in make_parsers()[1] if f"`{name}`" not in documented]
     linked = [Path(x.partition("#")[0]).name for x in LINK.findall(text_of("README.md"))]
     assert not [page for page in PAGES if page.name not in ("README.md", *linked)]
     gate = text_of(".ci/run").splitlines()[-1]  # its first screen has it

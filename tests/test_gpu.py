@@ -6,8 +6,8 @@ import numpy as np
 import pandas
 import pytest
 import torch
+import torch.distributed as dist
 
-from RISCluster import distributed
 from RISCluster.data import loading
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import Preparation, Reader, SampleSet, load_set
@@ -143,7 +143,6 @@ def test_collectives_get_tensors_of_the_gpu(tmp_path, gpu, monkeypatch, kind):
     def all_gather_object(parts, part):
         parts[:] = [part] * len(parts)
 
-    dist = distributed.dist
     monkeypatch.setattr(dist, "all_reduce", lambda tensor: devices.append(tensor.device))
     monkeypatch.setattr(dist, "all_gather_object", all_gather_object)
     trial = Trial(tmp_path / "r", kind, world=2)
@@ -158,7 +157,7 @@ def test_out_of_memory_in_a_collective_is_no_lost_process(monkeypatch):
     def fail(tensor):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(distributed.dist, "all_reduce", fail)
+    monkeypatch.setattr(dist, "all_reduce", fail)
     with pytest.raises(torch.OutOfMemoryError):
         Ranks(0, 2, CPU).sum(torch.ones(1))
 
@@ -229,13 +228,12 @@ def results(data, folder, *words):
     settings, found = quick_settings(folder, f"data.file={data}", *FAST.split(), *words), {}
     for stage in (run_aec, run_gmm, run_dec):
         stage(settings)
-    for stage in ("AEC", "GMM", "DEC"):
+    for stage in ("GMM", "DEC"):
         path = settings.run_folder / stage
-        if stage != "GMM":
-            found[stage] = torch.load(path / "model.pt")["state"]
-        if stage != "AEC":
-            found[f"{stage} latents"] = torch.from_numpy(np.load(path / "latent.npy")).nan_to_num()
-            found[f"{stage} labels"] = torch.tensor(pandas.read_csv(path / "labels.csv").label)
+        found[f"{stage} labels"] = torch.tensor(pandas.read_csv(path / "labels.csv").label)
+        found[f"{stage} latents"] = torch.from_numpy(np.load(path / "latent.npy")).nan_to_num()
+    for stage in ("AEC", "DEC"):
+        found[stage] = torch.load(settings.run_folder / stage / "model.pt")["state"]
     return found
 
 

@@ -47,27 +47,19 @@ def test_every_key_of_the_shipped_file_is_described_and_read_by_some_code():
 
 
 WORDS = {
-    "aec.lr": ("1e-4", 1e-4),
-    "run.scheduler": ("tcp://host:8786", "tcp://host:8786"),
-    "run.device": ("cuda:1", "cuda:1"),
+    "aec.lr": ("1e-4", 1e-4), "dec.lr": ("1e-4,0.00123456789", (1e-4, 0.00123456789)),
+    "run.scheduler": ("tcp://host:8786",) * 2, "run.device": ("cuda:1",) * 2,
     "data.axes": ("time, channel,frequency", ("time", "channel", "frequency")),
-    "gmm.n_clusters": ("2-4, 8", (2, 3, 4, 8)),
-    "gmm.n_resamples": ("none", None),
-    "data.after": ("2015-06-01T12:00", "2015-06-01T12:00"),
-    "dec.lr": ("1e-4,0.00123456789", (1e-4, 0.00123456789)),
-    "dec.n_clusters": ("auto, 7", ("auto", 7)),
-    "build.bandpass": ("0.5-20", (0.5, 20)),
-    "build.components": ("ZNE", ("Z", "N", "E")),
-    "build.detrend": ("none", "none"),
+    "data.after": ("2015-06-01T12:00",) * 2, "gmm.n_clusters": ("2-4, 8", (2, 3, 4, 8)),
+    "gmm.n_resamples": ("none", None), "dec.n_clusters": ("auto, 7", ("auto", 7)),
+    "build.bandpass": ("0.5-20", (0.5, 20)), "build.components": ("ZNE", ("Z", "N", "E")),
+    "build.detrend": ("none", "none"), "build.traces": ("yes", True),
     "build.pre_filter": ("0.01, 0.02,20,25", (0.01, 0.02, 20, 25)),
-    "build.traces": ("yes", True),
-    "cube.channels": ("-5::2", (-5, None, 2)),
-    "cube.times": (":9", (None, 9, None)),
-    "records.chunks": ("9,8,7", (9, 8, 7)),
+    "cube.channels": ("-5::2", (-5, None, 2)), "cube.times": (":9", (None, 9, None)),
+    "records.chunks": ("9,8,7", (9, 8, 7)), "report.seasons": ("11-3,4-10", ((11, 3), (4, 10))),
     "report.moments": ("2016-04-10T12:00 storm, 2017-01-01",) * 2,
     "report.samples": ("12, 500-502,12", (12, 500, 501, 502)),
-    "report.seasons": ("11-3,4-10", ((11, 3), (4, 10))),
-}
+}  # fmt: skip
 
 
 def test_values_of_words_and_of_files_that_were_written(write):
@@ -98,21 +90,15 @@ def test_words_replace_the_file_and_later_words_earlier_ones(write):
         ("data.amplitude", ("cubic",), "linear | sqrt | log"),
         ("data.after", ("noon",), "a time as"),
         ("run.device", ("gpu", "cuda:"), "auto | cpu | cuda, or cuda:N"),
-        ("run.figures", ("maybe",), "yes | no"),
         ("run.name", ("a/b", "..", "a\tb", "-o"), "a folder name"),
         ("gmm.n_clusters", ("20-2", "0-3", "2-", "2-2000000000"), "numbers of clusters"),
         ("build.bandpass", ("20-3", "3", "-1-3", "a-b"), "low-high in Hz"),
-        ("build.pre_filter", ("1,2,3", "1,2,4,3", "1,2,3,4,5"), "four ascending frequencies"),
         ("build.components", ("Z", "ZZ"), "letters"),
         ("cube.channels", ("5", "1:2:3:4", "1:2:0", "a:"), "start:stop:step"),
         ("records.order", ("time",), "auto | time,channel | channel,time"),
         ("report.samples", ("-1", "5-3", "a", "0-200"), "none, or indices from 0"),
         ("report.seasons", ("12-2,1-3",), "seasons without a month in common"),
-        (
-            "report.span",
-            ("2016", "2016-03-01/2016-02-01", "2016-03-01/2017-01-01Z", "a/b"),
-            "two times",
-        ),
+        ("report.span", ("2016", "2017-01-01/2016-01-01", "2016-01-01/2017-01-01Z"), "two times"),
         ("report.moments", ("storm", ","), "times and names"),
     ],
 )
