@@ -2,36 +2,28 @@
 
 import io
 import threading
-from collections import Counter
 from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 
-from RISCluster.waveforms.download import obspy
+from RISCluster.waveforms.download import fdsn, obspy
 
 UTCDateTime, made = obspy.UTCDateTime, obspy.core.inventory
 START, BUILT = UTCDateTime(2020, 1, 1), UTCDateTime(2019, 1, 1)
-WADL = """<?xml version="1.0"?>
-<application xmlns="http://wadl.dev.java.net/2009/02"><resources base="http://x/fdsnws/{service}/1">
-<resource path="/"><resource path="query"><method name="GET" id="query"><request>{params}</request>
-</method></resource></resource></resources></application>"""
-NAMES = (
-    "starttime endtime network station location channel minlatitude maxlatitude minlongitude "
-    "maxlongitude latitude longitude minradius maxradius level format"
-)
+WADL = """<application xmlns="http://wadl.dev.java.net/2009/02"><resources base="{}"><method
+name="GET" id="query"><request>{}</request></method></resources></application>"""
 
 
 def inventory_of(codes):
     """Inventory of stations and their channels, each with a response of gain 2."""
     gain, stations = made.InstrumentSensitivity(2.0, 1.0, "M/S", "COUNTS"), []
-    options = {"depth": 0.0, "response": made.Response(instrument_sensitivity=gain)}
+    options = {"sample_rate": 10.0, "response": made.Response(instrument_sensitivity=gain)}
     for number, (station, channels) in enumerate(codes.items()):
-        where = {"latitude": -80.0 + 0.1 * number, "longitude": 170.0, "elevation": 0.0}
-        where["start_date"] = BUILT
-        own = [made.Channel(name, "", sample_rate=10.0, **where, **options) for name in channels]
-        stations.append(made.Station(station, channels=own, **where))
+        where = -80.0 + 0.1 * number, 170.0, 0.0
+        own = [made.Channel(x, "", *where, 0.0, start_date=BUILT, **options) for x in channels]
+        stations.append(made.Station(station, *where, channels=own, start_date=BUILT))
     return obspy.Inventory([made.Network("XX", stations=stations)], source="test")
 
 
@@ -45,11 +37,10 @@ class Centre(ThreadingHTTPServer):
         self.waveforms = {}  # an hour at 10 Hz
         for station, channel in ((s, c) for s in codes for c in codes[s]):
             data = np.random.default_rng(len(self.waveforms)).integers(-500, 500, 36_000, np.int32)
-            names = {"network": "XX", "station": station, "channel": channel}
-            trace = obspy.Trace(data, names | {"sampling_rate": 10.0, "starttime": START})
-            self.waveforms[station, channel] = trace
+            trace = obspy.Trace(data, {"sampling_rate": 10.0, "starttime": START})
+            trace.id, self.waveforms[station, channel] = f"XX.{station}..{channel}", trace
         self.faults = {}  # station: "500", "drop", "truncate", "204" and so on
-        self.requests, self.asked = Counter(), []  # by kind, and lines of dataselect requests
+        self.asked = []  # lines of requests for waveforms, and "list" or "responses"
         self.wanted = ""  # part of the header Authorization of requests for waveforms
         self.url = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
@@ -60,7 +51,6 @@ class Centre(ThreadingHTTPServer):
 
     def dataselect(self, line):
         """Status, content, and whether to break off in its midst."""
-        self.requests["waveforms"] += 1
         self.asked.append(line)
         _, station, _, channel, start, end = line.split()
         fault, out = self.faults.get(station), io.BytesIO()
@@ -77,15 +67,14 @@ class Centre(ThreadingHTTPServer):
     def stations(self, query):
         """Status and content for a request of stations."""
         is_list, codes = query["level"] == "channel", {}
-        self.requests["list" if is_list else "responses"] += 1
+        self.asked.append("list" if is_list else "responses")
         for station, channel in self.waveforms:
             wanted = (station, query["station"]), (channel, query.get("channel", "*"))
             if all(any(fnmatchcase(x, y) for y in words.split(",")) for x, words in wanted):
                 codes.setdefault(station, []).append(channel)
-        fault = self.faults.get(query["station"])
+        fault, out, text = self.faults.get(query["station"]), io.BytesIO(), io.StringIO()
         if not codes or fault == "no response":
             return 204, b""
-        out, text = io.BytesIO(), io.StringIO()
         if is_list:
             inventory_of(codes).write(text, format="STATIONTXT", level="channel")
             return 200, text.getvalue().encode()
@@ -108,16 +97,14 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def do_GET(self):
-        parts = urlsplit(self.path)
-        if parts.path.endswith("application.wadl") and "/event/" not in parts.path:
-            params = "".join(f'<param name="{name}" style="query"/>' for name in NAMES.split())
-            service = parts.path.split("/")[2]
-            self.answer(200, WADL.format(service=service, params=params).encode())
-        elif parts.path.endswith("station/1/query"):
-            query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+        path, query = urlsplit(self.path).path, dict(parse_qsl(urlsplit(self.path).query))
+        _, _, service, _, what = path.split("/")
+        if what == "query":
             self.answer(*self.server.stations(query))
         else:
-            self.answer(404, b"")
+            names = fdsn.DEFAULT_PARAMETERS[service] + fdsn.OPTIONAL_PARAMETERS[service]
+            params = "".join(f'<param name="{name}" style="query"/>' for name in names)
+            self.answer(200, WADL.format(service, params).encode())
 
     def do_POST(self):
         text = self.rfile.read(int(self.headers["Content-Length"])).decode()

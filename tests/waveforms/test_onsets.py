@@ -5,7 +5,7 @@ from RISCluster.catalogue.stations import read_stations
 from RISCluster.errors import DataError, SettingsError
 from RISCluster.waveforms.onsets import clean, onsets_at
 from RISCluster.waveforms.read import SECOND, import_obspy
-from tests.waveforms.waves import MIDNIGHT, NOON, RATE, equal, eventful, rows, run, settings, write
+from tests.waveforms.waves import MIDNIGHT, NOON, RATE, eventful, rows, run, settings, write
 
 IDS = ["XX.AAA.00.HHZ", "XX.AAA.00.HHN", "XX.BBB..HHZ"]
 OTHER = "XX.BBB.01.HHZ"
@@ -39,14 +39,6 @@ def times(found, name="onset"):
     return [row[name][14:22] for row in found]
 
 
-def test_the_catalogue_of_a_data_set_gives_the_same_set(source, tmp_path):
-    run(source, tmp_path / "first.h5", "build.traces=yes")
-    found, counts = made(source, tmp_path / "first.csv", "build.traces=yes")
-    assert counts["samples"] == 9
-    assert found == rows(tmp_path / "first.csv")
-    equal(tmp_path / "first.h5", tmp_path / "set.h5")
-
-
 def test_windows_begin_before_the_onset(source, tmp_path):
     table = picks(tmp_path / "p.csv", "time,trace_id", f"{at(90)},{IDS[2]}", f"{at(59.5)},{IDS[0]}")
     found, _ = made(source, table)
@@ -57,6 +49,13 @@ def test_windows_begin_before_the_onset(source, tmp_path):
     assert times(made(source, table, "build.before=0.5")[0], "starttime")[0] == "00:59.00"
     _, counts = made(source, picks(table, "time", *map(at, (30, 31, 119, 500))))
     assert (counts["samples"], counts["edge"]) == (6, 6)
+
+
+def test_windows_that_overlap_or_begin_late(source, tmp_path, logged):
+    lines = [f"{at(onset)},{at(peak)},{IDS[0]}" for onset, peak in ((30, 30), (32, 32), (60, 63))]
+    made(source, picks(tmp_path / "p.csv", "onset,peak_time,trace_id", *lines))
+    assert logged("1 of 3 windows overlap the one before on the same trace: set build.length sh")
+    assert logged("1 of 3 windows begin after their onset: set build.length, or build.before of a")
 
 
 @pytest.mark.parametrize(

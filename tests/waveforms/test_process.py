@@ -1,50 +1,39 @@
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from RISCluster.errors import DataError
-from RISCluster.waveforms.process import (
-    CONSTANT,
-    DISAGREE,
-    NOT_FINITE,
-    Wave,
-    detrend,
-    join,
-    process,
-    resample,
-    taper,
-    with_responses,
-)
-from RISCluster.waveforms.read import SECOND, import_obspy
+from RISCluster.errors import DataError, SettingsError
+from RISCluster.waveforms import process as processing
+from RISCluster.waveforms.process import Wave, join, process, read_inventory, usable, with_responses
+from RISCluster.waveforms.read import SECOND
 from tests.conftest import shared_data
-from tests.waveforms.waves import settings
+from tests.waveforms.waves import MIDNIGHT, RATE, rows, run, settings, write
 
-RATE = 10.0
-STEP = SECOND // 10
+obspy = pytest.importorskip("obspy")
+made = obspy.core.inventory
+ID, STEP = "XX.AAA..HHZ", SECOND // 10
+GAIN = 1e9  # counts of what is recorded
 
 
 def piece(first, values):
-    return Wave(round(first * STEP), RATE, np.asarray(values))
+    """A wave at 10 Hz that begins at a sample after 1970."""
+    return Wave(round(first * STEP), 10.0, np.asarray(values))
 
 
-LONG, INSIDE = piece(0, range(8)), piece(3, [3, 4])
+LONG, INSIDE, PAIR = piece(0, range(8)), piece(3, [3, 4]), piece(0, [0, 1])
 
 
 @pytest.mark.parametrize(
     ("pieces", "expected", "removed"),
     [
-        ([LONG, INSIDE], [(0, [0, 1, 2, 3, 4, 5, 6, 7])], {}),
-        (
-            [LONG, INSIDE, piece(8, [8])],
-            [(0, [0, 1, 2, 3, 4, 5, 6, 7, 8])],
-            {},
-        ),  # joins the long one
-        ([LONG, piece(3, [3, 9])], [(0, [0, 1, 2]), (5, [5, 6, 7])], {DISAGREE: 2}),
-        ([piece(0, [0.0, np.nan, 2.0])], [(0, [0]), (2, [2])], {NOT_FINITE: 1}),
+        ([LONG, INSIDE, piece(8, [8])], [(0, [*range(9)])], {}),  # the last joins the long one
+        ([LONG, piece(3, [3, 9])], [(0, [0, 1, 2]), (5, [5, 6, 7])], {processing.DISAGREE: 2}),
+        ([piece(0, [0, np.nan, 2])], [(0, [0]), (2, [2])], {processing.NOT_FINITE: 1}),
         # Less than half a sample off is no gap.
-        ([piece(0, [0, 1]), piece(2.4, [2, 3])], [(0, [0, 1, 2, 3])], {}),
-        ([piece(0, [0, 1]), piece(2.6, [2, 3])], [(0, [0, 1]), (2.6, [2, 3])], {}),
+        ([PAIR, piece(2.4, [2, 3])], [(0, [0, 1, 2, 3])], {}),
+        ([PAIR, piece(2.6, [2, 3])], [(0, [0, 1]), (2.6, [2, 3])], {}),
     ],
 )
 def test_pieces_within_another_or_beside_it(pieces, expected, removed):
@@ -71,7 +60,8 @@ def constant(data, seconds=1.0, rate=100.0):
     """Number of samples of runs of one value, and first sample and length of the other waves."""
     removed = Counter()
     waves = join([Wave(0, rate, data)], removed, seconds)
-    return removed[CONSTANT], [(round(x.start * rate / SECOND), len(x.data)) for x in waves]
+    found = [(round(wave.start * rate / SECOND), len(wave.data)) for wave in waves]
+    return removed[processing.CONSTANT], found
 
 
 @pytest.mark.parametrize(
@@ -95,7 +85,7 @@ def test_runs_that_are_measured_stay():
     for data in (few_counts, held, quiet_hours, np.zeros(500)):
         assert constant(data) == (0, [(0, len(data))])
     for name, pattern in (("rutford", "*A000_GHZ.msd"), ("mesetas", "CM.PRA*190000Z*")):
-        trace = import_obspy().read(str(shared_data(name) / pattern))[0]
+        trace = obspy.read(str(shared_data(name) / pattern))[0]
         data = trace.data[: 2**18].astype(float)
         typical = np.median(np.abs(data - np.median(data)))
         for factor in (1 / typical, 0.5, 3, 10, 100):  # of instruments of fewer counts
@@ -109,10 +99,10 @@ def test_detrend_and_taper():
     for kind, order in (("demean", 0), ("linear", 1), (2, 2), (5, 5)):
         found = data + 1000 * time**order
         expected = found - np.polynomial.Polynomial.fit(time, found, order)(time)
-        detrend(found, kind)
+        processing.detrend(found, kind)
         np.testing.assert_allclose(found, expected, atol=1e-8)
     ones = np.ones(100)
-    taper(ones, 10)
+    processing.taper(ones, 10)
     np.testing.assert_array_equal(ones[10:90], 1)
     np.testing.assert_array_equal(ones, ones[::-1])
     assert (np.diff(ones[:11]) > 0).all()
@@ -121,8 +111,8 @@ def test_detrend_and_taper():
 def resampled(frequency, rate):
     """A sine of a minute at a rate, with 5 s of taper, at 50 Hz."""
     data = np.sin(2 * np.pi * frequency * np.arange(round(60 * rate)) / rate)
-    taper(data, round(5 * rate))
-    return resample(Wave(123 * SECOND, rate, data), 50.0)
+    processing.taper(data, round(5 * rate))
+    return processing.resample(Wave(123 * SECOND, rate, data), 50.0)
 
 
 @pytest.mark.parametrize("before", [1000.0, 200.0, 40.0, 100.0003])
@@ -141,7 +131,7 @@ def test_resampled_sines_keep_amplitude_phase_and_time_and_are_not_folded_back(b
 
 def test_ground_motion_is_what_obspys_steps_give():
     """Amplitude spectra of windows of real data agree to 0.2 % of their maximum."""
-    folder, obspy = shared_data("mesetas"), import_obspy()
+    folder = shared_data("mesetas")
     trace = obspy.read(str(folder / "CM.PRA*190000Z*"))[0]
     trace.data = trace.data[60_000:120_000].astype(np.float64)
     place = f"build.inventory={folder / 'stations.xml'}"
@@ -155,8 +145,122 @@ def test_ground_motion_is_what_obspys_steps_give():
     trace.resample(50.0, window=None, no_filter=True)
     trace.filter("bandpass", freqmin=3, freqmax=20, corners=4, zerophase=True)
     for first in (5000, 15000, 25000):
-        ours, theirs = (
-            np.abs(np.fft.rfft(found[first : first + 200] * np.hanning(200)))
-            for found in (wave.data, trace.data)
-        )
+        part, window = slice(first, first + 200), np.hanning(200)
+        ours, theirs = (np.abs(np.fft.rfft(x.data[part] * window)) for x in (wave, trace))
         np.testing.assert_allclose(ours, theirs, atol=2e-3 * theirs.max())
+
+
+@pytest.mark.parametrize(
+    ("output", "factor"),
+    [("velocity", 1), ("acceleration", 10 * np.pi), ("displacement", 0.1 / np.pi)],
+)
+def test_velocity_of_a_known_sine(output, factor):
+    """A sine of 1 mm/s, as the instrument of obspy's example records it, comes back as 1 mm/s."""
+    found = obspy.read_inventory().get_response("GR.FUR..HHZ", obspy.UTCDateTime("2013-06-01"))
+    gain = abs(found.get_evalresp_response_for_frequencies([5.0], output="VEL")[0])
+    counts = 1e-3 * gain * np.sin(2 * np.pi * 5 * np.arange(6000) / 100)
+    words = "build.detrend=none", "build.bandpass=none", f"build.output={output}"
+    words = settings("build.taper=5", *words).build
+    motion = process(Wave(0, 100.0, counts), words, usable(found, words)[0])
+    assert np.sqrt(2) * motion.data[1000:-1000].std() == pytest.approx(1e-3 * factor, rel=1e-3)
+
+
+def sensitivity(gain=GAIN, unit="M/S"):
+    return made.Response(instrument_sensitivity=made.InstrumentSensitivity(gain, 1, unit, "COUNTS"))
+
+
+def polynomial():
+    found, stage = sensitivity(unit="M"), made.PolynomialResponseStage
+    found.response_stages = [stage(1, 1.0, 1.0, "M", "V", 0.0, 1.0, 0.0, 1.0, 0.0, [0.0, 1.0])]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("found", "output", "unit"),
+    [
+        (sensitivity(0.0), "velocity", "M/S"), (sensitivity(unit=None), "velocity", "no unit"),
+        (sensitivity(unit="M/S**2"), "velocity", "M/S**2"),
+        (polynomial(), "velocity", "M"), (polynomial(), "displacement", "M"),
+    ],
+)  # fmt: skip
+def test_responses_that_can_not_be_used(found, output, unit):
+    none, note = usable(found, settings(f"build.output={output}").build)
+    assert none is None
+    assert f"response is to {unit}; allowed: M, M/S, M/S**2 with stages" in note
+    assert f"or a sensitivity to {output} (build.output)" in note
+
+
+def stationxml(path, *epochs, channel="HHZ", site=(None, None)):
+    """Write (start, end, response) as epochs of a channel of XX.AAA; times in s since 1970."""
+
+    def span(*times):
+        start, end = (time and obspy.UTCDateTime(time) for time in times)
+        return {"start_date": start, "end_date": end}
+
+    where = (10.0, 20.0, 0.0)
+    channels = [
+        made.Channel(channel, "--", *where, 0.0, sample_rate=RATE, response=found, **span(*times))
+        for *times, found in epochs
+    ]
+    station = made.Station("AAA", *where, channels=channels, **span(*site))
+    inventory = made.Inventory([made.Network("XX", stations=[station])], source="test")
+    inventory.write(str(path), "STATIONXML")
+    read_inventory.cache_clear()
+    return path
+
+
+def test_other_instruments_are_left_out(tmp_path, logged):
+    data = np.rint(1e4 * np.cos(2 * np.pi * 10 * np.arange(6000) / RATE)).astype(np.int32)
+    for name, unit in (("HHZ", "M/S"), ("BDF", "PA"), ("BDG", "PA")):
+        epoch = (None, None, sensitivity(unit=unit))
+        stationxml(tmp_path / f"{name}.xml", epoch, channel=name)
+        write(tmp_path / f"{name}.mseed", (f"XX.AAA..{name}", MIDNIGHT, RATE, data))
+    words = ("build.method=slide", f"build.inventory={tmp_path}")
+    run(tmp_path / "*.mseed", tmp_path / "o.h5", *words)
+    found = rows(tmp_path / "o.csv")
+    assert {(row["trace_id"], row["unit"]) for row in found} == {(ID, "m/s")}
+    assert float(found[0]["peak_amplitude"]) == pytest.approx(1e4 / GAIN, rel=2e-2)
+    (line,) = logged("left out where the response is to PA; allowed: M, M/S")
+    assert line.startswith("XX.AAA..BDF 2016-01-01: ")
+    assert line.endswith("(and so for 1 more)")
+    with pytest.raises(DataError, match="no window in 1 station-day: .* 1 stretches without a re"):
+        run(tmp_path / "BDG.mseed", tmp_path / "n.h5", *words)
+
+
+NONE = (None, None)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "site", "gains"),
+    [
+        ([(5, 20, 1.0)], NONE, [(0, None), (5, 1), (20, None)]),
+        ([(*NONE, 1.0)], (5, 20), [(0, None), (5, 1), (20, None)]),
+        ([(5, None, 1.0), (10, 20, 2.0)], NONE, [(0, None), (5, 1), (10, 2), (20, 1)]),
+    ],
+)
+def test_epochs_of_a_part_of_the_data(tmp_path, epochs, site, gains):
+    """Of those that overlap the later is used."""
+    epochs = [(*times, sensitivity(gain)) for *times, gain in epochs]
+    place = stationxml(tmp_path / "s.xml", *epochs, site=site)
+    words = settings(f"build.inventory={place}").build
+    parts = [*with_responses([Wave(0, 2.0, np.zeros(80))], ID, words)]
+    found = [
+        (wave.start / SECOND, own and own.instrument_sensitivity.value) for wave, own, _ in parts
+    ]
+    assert (found, parts[-1][0].end) == (gains, 40 * SECOND)
+    assert parts[0][2] == f"left out where {place} has no response"
+
+
+def test_files_of_a_folder(tmp_path):
+    good = stationxml(tmp_path / "good.xml", (None, None, sensitivity()))
+    (tmp_path / "notes.txt").write_text("x")
+    assert len(read_inventory(str(tmp_path))) == 1
+    read_inventory.cache_clear()
+    (tmp_path / "cut.xml").write_bytes(good.read_bytes()[:700])
+    with pytest.raises(DataError, match=r"cut.xml: can't be read as StationXML .*, or leave it o"):
+        read_inventory(str(tmp_path))
+    with pytest.raises(SettingsError, match=r"build.inventory = .*none.xml: no such file"):
+        read_inventory(str(tmp_path / "none.xml"))
+    for name in ("A.XML", "a.xml.gz", "RESP.XX.AAA..HHZ", "x.dataless", "dataless.seed"):
+        assert processing.is_station_file(Path(name))
+    assert not processing.is_station_file(Path("a.mseed"))

@@ -8,14 +8,14 @@ from RISCluster.errors import SettingsError
 from RISCluster.settings import load_settings
 from RISCluster.waveforms.process import Wave
 from RISCluster.waveforms.windows import StationDay, cut, make_grid, spectrograms
-from tests.waveforms.waves import DAY, MIDNIGHT, RATE, SECOND, eventful, settings
+from tests.waveforms.waves import MIDNIGHT, RATE, SECOND, eventful, settings
 
 
-def windows(seconds, events, *words, start=MIDNIGHT, edge=100, day=MIDNIGHT):
+def windows(seconds, events, *words, start=MIDNIGHT, edge=100):
     """Windows of a day in a wave with events, how many were left out, and the wave."""
     wave = Wave(start, RATE, eventful(seconds, events).astype(np.float64), edge)
     counts, words = Counter(), settings(*(f"build.{word}" for word in words)).build
-    found = cut(wave, StationDay("", day, RATE, (), 0), make_grid(words, RATE), counts)
+    found = cut(wave, StationDay("", MIDNIGHT, RATE, (), 0), make_grid(words, RATE), counts)
     return found, counts["edge"], wave
 
 
@@ -45,12 +45,6 @@ def test_windows_are_centred_on_the_peaks(words):
 def test_windows_that_are_left_out(events, dead_time, edge, peaks, n):
     found, n_out, _ = windows(120, events, f"dead_time={dead_time}", edge=edge)
     assert (found.peak.tolist(), n_out) == (peaks, n)
-
-
-@pytest.mark.parametrize(("day", "peaks"), [(MIDNIGHT - DAY, [1500]), (MIDNIGHT, [3000, 4500])])
-def test_a_detection_belongs_to_the_day_of_its_peak(day, peaks):
-    found, _, _ = windows(120, (30, 60, 90), start=MIDNIGHT - 60 * SECOND, day=day)
-    assert found.peak.tolist() == peaks
 
 
 def test_sliding_windows_lie_on_the_grid_of_the_day():

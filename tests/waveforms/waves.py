@@ -64,10 +64,7 @@ def contents(path: Path) -> dict[str, np.ndarray]:
 
 def equal(one, two):
     """Whether two data sets have the same values."""
-    first, second = contents(one), contents(two)
-    assert first.keys() == second.keys()
-    for name in first:
-        np.testing.assert_array_equal(first[name], second[name])
+    np.testing.assert_equal(contents(one), contents(two))
 
 
 def rows(path: Path) -> list[dict[str, str]]:
