@@ -118,7 +118,7 @@ def write_named(path, kind, values, names, name):
         group = zarr.open_group(str(path), mode="w", zarr_format=int(kind[-1]))
         words = {"dimension_names": names} if kind == "zarr3" else {}
         data = group.create_array(name, data=values, **words)
-        data.attrs.update(PACKING | {"_ARRAY_DIMENSIONS": list(names)})
+        data.attrs.update(PACKING if words else PACKING | {"_ARRAY_DIMENSIONS": list(names)})
         return path
     sizes = zip(names, values.shape, strict=True)
     axes = {dim: None if dim == "time_bin" else np.arange(n, dtype="f4") for dim, n in sizes}
