@@ -17,12 +17,11 @@ name="GET" id="query"><request>{}</request></method></resources></application>""
 
 
 def inventory_of(codes):
-    """Inventory of stations and their channels, each with a response of gain 2."""
-    gain, stations = made.InstrumentSensitivity(2.0, 1.0, "M/S", "COUNTS"), []
-    options = {"sample_rate": 10.0, "response": made.Response(instrument_sensitivity=gain)}
+    """Inventory of stations and their channels."""
+    options, stations = {"sample_rate": 10.0, "start_date": BUILT}, []
     for number, (station, channels) in enumerate(codes.items()):
         where = -80.0 + 0.1 * number, 170.0, 0.0
-        own = [made.Channel(x, "", *where, 0.0, start_date=BUILT, **options) for x in channels]
+        own = [made.Channel(name, "", *where, 0.0, **options) for name in channels]
         stations.append(made.Station(station, *where, channels=own, start_date=BUILT))
     return obspy.Inventory([made.Network("XX", stations=stations)], source="test")
 

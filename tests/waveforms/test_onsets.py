@@ -9,11 +9,10 @@ from tests.waveforms.waves import MIDNIGHT, NOON, RATE, eventful, rows, run, set
 
 IDS = ["XX.AAA.00.HHZ", "XX.AAA.00.HHN", "XX.BBB..HHZ"]
 OTHER = "XX.BBB.01.HHZ"
-TIME = "2016-01-01T12:{:02.0f}:{:06.3f}Z"
 
 
 def at(seconds):
-    return TIME.format(*divmod(seconds, 60))
+    return "2016-01-01T12:{:02.0f}:{:06.3f}Z".format(*divmod(seconds, 60))
 
 
 @pytest.fixture

@@ -150,19 +150,17 @@ def test_ground_motion_is_what_obspys_steps_give():
         np.testing.assert_allclose(ours, theirs, atol=2e-3 * theirs.max())
 
 
-@pytest.mark.parametrize(
-    ("output", "factor"),
-    [("velocity", 1), ("acceleration", 10 * np.pi), ("displacement", 0.1 / np.pi)],
-)
-def test_velocity_of_a_known_sine(output, factor):
+def test_velocity_of_a_known_sine():
     """A sine of 1 mm/s, as the instrument of obspy's example records it, comes back as 1 mm/s."""
     found = obspy.read_inventory().get_response("GR.FUR..HHZ", obspy.UTCDateTime("2013-06-01"))
     gain = abs(found.get_evalresp_response_for_frequencies([5.0], output="VEL")[0])
-    counts = 1e-3 * gain * np.sin(2 * np.pi * 5 * np.arange(6000) / 100)
-    words = "build.detrend=none", "build.bandpass=none", f"build.output={output}"
-    words = settings("build.taper=5", *words).build
-    motion = process(Wave(0, 100.0, counts), words, usable(found, words)[0])
-    assert np.sqrt(2) * motion.data[1000:-1000].std() == pytest.approx(1e-3 * factor, rel=1e-3)
+    words = "build.detrend=none", "build.bandpass=none", "build.taper=5"
+    factors = {"velocity": 1, "acceleration": 10 * np.pi, "displacement": 0.1 / np.pi}
+    for output, factor in factors.items():
+        own = settings(*words, f"build.output={output}").build
+        counts = 1e-3 * gain * np.sin(2 * np.pi * 5 * np.arange(6000) / 100)
+        motion = process(Wave(0, 100.0, counts), own, usable(found, own)[0])
+        assert np.sqrt(2) * motion.data[1000:-1000].std() == pytest.approx(1e-3 * factor, rel=1e-3)
 
 
 def sensitivity(gain=GAIN, unit="M/S"):
@@ -193,11 +191,10 @@ def test_responses_that_can_not_be_used(found, output, unit):
 def stationxml(path, *epochs, channel="HHZ", site=(None, None)):
     """Write (start, end, response) as epochs of a channel of XX.AAA; times in s since 1970."""
 
-    def span(*times):
-        start, end = (time and obspy.UTCDateTime(time) for time in times)
-        return {"start_date": start, "end_date": end}
+    def span(start, end):
+        return {"start_date": start and time(start), "end_date": end and time(end)}
 
-    where = (10.0, 20.0, 0.0)
+    time, where = obspy.UTCDateTime, (10.0, 20.0, 0.0)
     channels = [
         made.Channel(channel, "--", *where, 0.0, sample_rate=RATE, response=found, **span(*times))
         for *times, found in epochs
