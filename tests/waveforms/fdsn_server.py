@@ -88,12 +88,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status, content, broken=False, **headers):
         self.send_response(status)
-        if broken:
-            headers["Content-Length"], content = str(len(content)), content[: len(content) // 2]
-        for name, value in headers.items():
+        for name, value in {"Content-Length": str(len(content)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(content)
+        self.wfile.write(content[: len(content) // 2] if broken else content)
 
     def do_GET(self):
         path, query = urlsplit(self.path).path, dict(parse_qsl(urlsplit(self.path).query))

@@ -14,7 +14,7 @@ from tests.waveforms.waves import MIDNIGHT, RATE, rows, run, settings, write
 obspy = pytest.importorskip("obspy")
 made = obspy.core.inventory
 ID, STEP = "XX.AAA..HHZ", SECOND // 10
-GAIN = 1e9  # counts of what is recorded
+GAIN, NONE = 1e9, (None, None)  # counts of what is recorded, and an epoch without end
 
 
 def piece(first, values):
@@ -188,7 +188,7 @@ def test_responses_that_can_not_be_used(found, output, unit):
     assert f"or a sensitivity to {output} (build.output)" in note
 
 
-def stationxml(path, *epochs, channel="HHZ", site=(None, None)):
+def stationxml(path, *epochs, channel="HHZ", site=NONE):
     """Write (start, end, response) as epochs of a channel of XX.AAA; times in s since 1970."""
 
     def span(start, end):
@@ -209,8 +209,7 @@ def stationxml(path, *epochs, channel="HHZ", site=(None, None)):
 def test_other_instruments_are_left_out(tmp_path, logged):
     data = np.rint(1e4 * np.cos(2 * np.pi * 10 * np.arange(6000) / RATE)).astype(np.int32)
     for name, unit in (("HHZ", "M/S"), ("BDF", "PA"), ("BDG", "PA")):
-        epoch = (None, None, sensitivity(unit=unit))
-        stationxml(tmp_path / f"{name}.xml", epoch, channel=name)
+        stationxml(tmp_path / f"{name}.xml", (*NONE, sensitivity(unit=unit)), channel=name)
         write(tmp_path / f"{name}.mseed", (f"XX.AAA..{name}", MIDNIGHT, RATE, data))
     words = ("build.method=slide", f"build.inventory={tmp_path}")
     run(tmp_path / "*.mseed", tmp_path / "o.h5", *words)
@@ -222,9 +221,6 @@ def test_other_instruments_are_left_out(tmp_path, logged):
     assert line.endswith("(and so for 1 more)")
     with pytest.raises(DataError, match="no window in 1 station-day: .* 1 stretches without a re"):
         run(tmp_path / "BDG.mseed", tmp_path / "n.h5", *words)
-
-
-NONE = (None, None)
 
 
 @pytest.mark.parametrize(
@@ -241,15 +237,13 @@ def test_epochs_of_a_part_of_the_data(tmp_path, epochs, site, gains):
     place = stationxml(tmp_path / "s.xml", *epochs, site=site)
     words = settings(f"build.inventory={place}").build
     parts = [*with_responses([Wave(0, 2.0, np.zeros(80))], ID, words)]
-    found = [
-        (wave.start / SECOND, own and own.instrument_sensitivity.value) for wave, own, _ in parts
-    ]
+    found = [(x.start / SECOND, own and own.instrument_sensitivity.value) for x, own, _ in parts]
     assert (found, parts[-1][0].end) == (gains, 40 * SECOND)
     assert parts[0][2] == f"left out where {place} has no response"
 
 
 def test_files_of_a_folder(tmp_path):
-    good = stationxml(tmp_path / "good.xml", (None, None, sensitivity()))
+    good = stationxml(tmp_path / "good.xml", (*NONE, sensitivity()))
     (tmp_path / "notes.txt").write_text("x")
     assert len(read_inventory(str(tmp_path))) == 1
     read_inventory.cache_clear()
