@@ -84,7 +84,8 @@ def test_labels_and_names_of_classes(tmp_path):
             file.labels()
 
 
-def test_times_that_cannot_be_read_are_logged_once_with_the_first(tmp_path, caplog):
+def test_times_that_cannot_be_read_are_logged_once(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("RISCluster.data.layouts.COLUMN_ROWS", 3)  # they are read in parts
     texts = ["2020-01-01T02:00:00+02:00", "yesterday", "2399-01-01T00:00:00Z", ""]
     path = write_samples(tmp_path / "a.h5", blobs(4)[0], starttime=texts)
     with open_spectrograms(path) as file:
@@ -113,20 +114,25 @@ def test_data_sets_that_do_not_fit(tmp_path, name, values, text):
         open_spectrograms(path)
 
 
-CUBE = np.random.default_rng(0).random((12, 6, 5)).astype(np.float32)
+STORED = np.arange(1, 361, dtype=np.int16).reshape(12, 6, 5)
+STORED[3, 2] = -32767
+PACKING = {"scale_factor": 0.001, "add_offset": 5.0, "_FillValue": -32767}
+CUBE = np.where(STORED == -32767, np.nan, STORED * 0.001 + 5.0).astype(np.float32)
 
 
 def write_named(path, kind, values, names, name):
-    """An array with names of its dimensions, as one of several libraries writes them."""
+    """Packed values with names of dimensions, as one of several libraries writes them."""
     if kind != "netcdf":
         group = zarr.open_group(str(path), mode="w", zarr_format=int(kind[-1]))
         words = {"dimension_names": names} if kind == "zarr3" else {}
-        group.create_array(name, data=values, **words).attrs["_ARRAY_DIMENSIONS"] = list(names)
+        data = group.create_array(name, data=values, **words)
+        data.attrs.update(PACKING | {"_ARRAY_DIMENSIONS": list(names)})
         return path
     sizes = zip(names, values.shape, strict=True)
-    axes = {dim: None if dim == "event" else np.arange(n, dtype="f4") for dim, n in sizes}
+    axes = {dim: None if dim == "time_bin" else np.arange(n, dtype="f4") for dim, n in sizes}
     with h5py.File(path, "w") as file:
         write_axes(file, file.create_dataset(name, data=values), axes)
+        file[name].attrs.update(PACKING)
     return path
 
 
@@ -135,11 +141,11 @@ def write_named(path, kind, values, names, name):
 def test_the_names_of_dimensions_give_layout_and_order(tmp_path, name, kind):
     for number, order in enumerate(permutations(range(3))):
         names = [("time", "distance", "frequency")[axis] for axis in order]
-        path = write_named(tmp_path / f"{number}", kind, CUBE.transpose(order), names, name)
+        path = write_named(tmp_path / f"{number}", kind, STORED.transpose(order), names, name)
         with open_spectrograms(path) as file:
             assert file.layout == "cube"
-            np.testing.assert_array_equal(file.read(0, 1)[0], CUBE[:4, 0].T)
-    path = write_named(tmp_path / "s", kind, CUBE, ("event", "time_bin", "frequency"), name)
+            np.testing.assert_array_equal(file.read(2, 3)[0], CUBE[:4, 2].T)
+    path = write_named(tmp_path / "s", kind, STORED, ("event", "time_bin", "frequency"), name)
     with open_spectrograms(path) as file:
         assert file.layout == "samples"
         np.testing.assert_array_equal(file.read(0, 12), CUBE.transpose(0, 2, 1))

@@ -1,4 +1,4 @@
-"""Files that can't be opened, packed values, and missing parts of arrays."""
+"""Files that can't be opened, attributes of packing, and missing parts of arrays."""
 
 import base64
 import re
@@ -62,24 +62,6 @@ def test_words_of_the_command_line(tmp_path):
         assert find_files([str(tmp_path / word) for word in words.split()]) == paths
     with pytest.raises(DataError, match="no such file, or no data in this folder"):
         find_files([str(tmp_path / "*.xml")])
-
-
-@pytest.mark.parametrize("layout", ["spectrogram", "data", "zarr2", "zarr3"])
-def test_every_layout_is_unpacked(tmp_path, layout):
-    stored = np.arange(1, 361, dtype=np.int16).reshape(12, 6, 5)
-    stored[3, 2] = -32767
-    values = np.where(stored == -32767, np.nan, stored * 0.001 + 5.0).astype(np.float32)
-    packing = {"scale_factor": 0.001, "add_offset": 5.0, "_FillValue": -32767}
-    if layout.startswith("zarr"):
-        zarr_array(tmp_path / "p", int(layout[-1]), data=stored).attrs.update(packing)
-    else:
-        with h5py.File(tmp_path / "p", "w") as file:
-            file[layout] = stored
-            file[layout].attrs.update(packing)
-    with open_spectrograms(tmp_path / "p") as file:
-        if file.layout == "cube":
-            values = np.stack([values[:4, k].T for k in range(6)])
-        np.testing.assert_array_equal(file.read(0, len(values)), values)
 
 
 @pytest.mark.parametrize(("zarr_format", "dtype", "fill", "attributes", "stored", "values"), [

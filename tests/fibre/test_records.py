@@ -133,9 +133,6 @@ def test_order_by_names_or_by_lengths(tmp_path, attributes, arrays):
             header_of(tmp_path, samples=noise(50, 50), **more | {"arrays": {"t": seconds(50)}})
 
 
-# ---- time stamps --------------------------------------------------------------------------------
-
-
 NANOSECONDS = START * SECOND + np.arange(300, dtype=np.int64) * 4_000_000
 
 

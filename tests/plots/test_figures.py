@@ -68,11 +68,7 @@ def test_selection_curves_have_a_ring_and_a_line_each():
               "stability": [0.9] * 3, "agreement": [0.5, 0.7, 0.6]}  # fmt: skip
     rows = [row(k, **{name: own[k - 2] for name, own in values.items()}) for k in (2, 3, 4)]
     figure = drawn(scores.selection_curves(rows, 3, "bic"))
-    assert [axes.get_title() for axes in figure.axes] == [
-        "BIC\nlowest: K = 3", "AIC\nlowest: K = 4", "Silhouette\nhighest: K = 2",
-        "Gap statistic\nfirst within one s.e.: none", "Inertia of k-means\nknee: K = 3",
-        "Stability\nlargest of the most stable: K = 4", "Agreement of views\nhighest: K = 3",
-    ]  # fmt: skip
+    assert figure.axes[5].get_title() == "Stability\nlargest of the most stable: K = 4"
     assert [axes.title.get_fontweight() for axes in figure.axes[:2]] == ["bold", "normal"]
     rings = [[x.get_xdata()[0] for x in a.lines if x.get_mfc() == "none"] for a in figure.axes]
     assert rings == [[3], [4], [2], [], [3], [4], [3]]
@@ -173,23 +169,18 @@ def test_profiles_are_shares():
     assert "no sample at all" in words(figure)
 
 
-@pytest.mark.parametrize(
-    ("places", "middle", "km"),
-    [
+def test_kilometres_of_the_map_are_those_on_the_ground():
+    for places, middle, km in (
         ([[-78.5, 179.6], [-78.5, -179.6]], "78.5003°S, 180°", 17.73),  # over the date line
         ([[0.0, 10.0], [0.0, 10.5]], "0°N, 10.25°E", 55.6),
         ([[-89.9, 0.0], [-89.9, 180.0]], "90°S, ", 22.24),  # over the pole
-    ],
-)
-def test_kilometres_of_the_map_are_those_on_the_ground(places, middle, km):
-    east, north, text = around_middle(np.array(places))
-    assert text.startswith(middle)
-    assert np.hypot(*np.diff([east, north], axis=1)) == pytest.approx(km, rel=1e-3)
+    ):
+        east, north, text = around_middle(np.array(places))
+        assert text.startswith(middle)
+        assert np.hypot(*np.diff([east, north], axis=1)) == pytest.approx(km, rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    "places", [[[-78.5, 170.0], [-76.4, 170.0], [-77.4, 170.1]], [[10.0, 20.0]] * 3]
-)
+@pytest.mark.parametrize("places", [[[-78.5, 170], [-76.4, 170], [-77.4, 170.1]], [[10, 20]] * 3])
 def test_stations(places):
     stations, counts = ["A", "B", "C"], np.array([[5, 4], [1, 0], [0, 0]])
     figure = drawn(station_map(stations, np.array(places), counts, [0, 1], NAMES))
