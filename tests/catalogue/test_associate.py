@@ -1,6 +1,7 @@
 import h5py
 import numpy as np
 import pytest
+import zarr
 
 from RISCluster.catalogue.associate import associate, associate_file, clock_offsets, link, reach_of
 from RISCluster.data.layouts import open_spectrograms
@@ -8,6 +9,7 @@ from RISCluster.data.times import SECOND, nanoseconds_to_iso
 from RISCluster.errors import DataError
 from RISCluster.settings import load_settings
 from tests.conftest import write_samples
+from tests.data.test_cube_file import write_cube
 
 START = 1_451_606_400 * 10**9  # 2016-01-01
 
@@ -128,10 +130,8 @@ def test_cube(tmp_path, suffix):
     power[8:12, 2:5], power[12:16, 5:8], power[28:32, 10] = 20, 20, 20
     path = tmp_path / f"x.{suffix}"
     if suffix == "h5":
-        with h5py.File(path, "w") as file:
-            file["data"] = power
+        write_cube(path, power)
     else:
-        zarr = pytest.importorskip("zarr")
         zarr.open_group(str(path), mode="w").create_array("data", data=power)
     settings = load_settings(None, [])
     for _ in range(2):  # and again

