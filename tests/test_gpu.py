@@ -67,9 +67,7 @@ class Trial:
         self.samples = SampleSet(np.arange(N), x.to(device), torch.arange(N, device=device), device)
         words = ["aec.n_epochs=3", "aec.batch_size=16", "dec.n_epochs=3", "dec.batch_size=16"]
         self.settings = load_settings(None, [*words, "dec.tol=0", "dec.updates_per_epoch=1"])
-        folder.mkdir(exist_ok=True)
-        ranks = Ranks(0, world, device)
-        self.context = Context(folder, ranks, stop or StopRequest(), 1, precision)
+        self.context = Context(folder, Ranks(0, world, device), stop or StopRequest(), 1, precision)
 
     def run(self):
         """The network after training."""

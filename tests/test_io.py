@@ -1,8 +1,7 @@
 """Files: atomic writes, locks between processes, damage, hostile content."""
 
 import pickle
-import subprocess
-import sys
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from RISCluster import io as files
 from RISCluster.errors import CheckpointError, RunError
 from RISCluster.io import locked, new_file
 from RISCluster.runtime import count
-from tests.conftest import ROOT
 
 LATENTS = np.random.default_rng(0).random((60, 4)).astype(np.float32)
 
@@ -61,29 +59,26 @@ def test_json_has_no_nan_and_rows_are_written_in_any_order(tmp_path, monkeypatch
     np.testing.assert_array_equal(np.concatenate([rows for _, rows in blocks]), LATENTS)
 
 
-HOLD = """
-import sys
-from pathlib import Path
-from RISCluster.io import new_file
-with new_file(Path(sys.argv[1])) as partial:
-    partial.write_text("half of it")
-    print("held", flush=True)
-    sys.stdin.read()
-"""
+def write_half(path, written, proceed):
+    with new_file(path) as partial:
+        partial.write_text("half of it")
+        written.set()
+        proceed.wait()
 
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_file_that_another_process_writes_is_refused_until_it_has_ended(tmp_path, killed):
-    path = tmp_path / "a.csv"
-    command, pipes = [sys.executable, "-c", HOLD, str(path)], dict.fromkeys(("stdin", "stdout"), -1)
-    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
-        assert process.stdout.readline() == "held\n"
-        refused = pytest.raises(RunError, match=f"^{path}: in use by another process; wait")
-        with refused, new_file(path):
-            pass
-        assert (tmp_path / "a.csv.partial").read_text() == "half of it"
-        if killed:
-            process.kill()
+    path, start = tmp_path / "a.csv", get_context("spawn")
+    written, proceed = start.Event(), start.Event()
+    process = start.Process(target=write_half, args=(path, written, proceed))
+    process.start()
+    assert written.wait(60)
+    refused = pytest.raises(RunError, match=f"^{path}: in use by another process; wait")
+    with refused, new_file(path):
+        pass
+    assert (tmp_path / "a.csv.partial").read_text() == "half of it"
+    (process.kill if killed else proceed.set)()
+    process.join()
     assert path.exists() != killed
     with locked(path), pytest.raises(RunError, match="in use"), locked(path):
         pass
@@ -147,4 +142,3 @@ def test_nothing_is_executed(tmp_path):
 
 def test_numbers_with_their_noun():
     assert [count(n, "trace") for n in (0, 1, 1200)] == ["0 traces", "1 trace", "1,200 traces"]
-    assert count(2, "window at a gap", "windows at gaps") == "2 windows at gaps"

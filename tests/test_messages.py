@@ -32,21 +32,14 @@ WAYS_OUT = (
 
 def template(node: ast.expr) -> str:
     """Text of a message with {…} for its fields."""
-    if isinstance(node, ast.Constant):
-        return str(node.value)
     if isinstance(node, ast.JoinedStr):
         return "".join(map(template, node.values))
-    if isinstance(node, ast.BinOp):
-        return template(node.left) + template(node.right)
-    return template(node.body) if isinstance(node, ast.IfExp) else FIELD
+    return str(node.value) if isinstance(node, ast.Constant) else FIELD
 
 
 def messages() -> list[tuple[str, str, str]]:
     """Place, template and all texts of every error that is made anywhere."""
-    kinds, found = [RISClusterError], []
-    for kind in kinds:
-        kinds += kind.__subclasses__()
-    names = {kind.__name__ for kind in kinds}
+    names, found = {kind.__name__ for kind in RISClusterError.__subclasses__()}, []
     for path in sorted((ROOT / "RISCluster").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             name = getattr(node, "func", getattr(node, "exc", None))  # a call, or `raise Class`

@@ -1,12 +1,14 @@
 """The notebooks of the documentation, run with small settings on small inputs."""
 
 import json
+from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
 from tests.conftest import ROOT
+from tests.fibre.fibre import record
+from tests.waveforms.waves import NOON, noise, with_events, write
 
 SMALL = (
     "run.device=cpu run.figures=no aec.n_features=3 aec.n_epochs=1 gmm.n_clusters=2 gmm.n_init=2 "
@@ -35,17 +37,10 @@ def _here(tmp_path, monkeypatch):
 
 
 def test_aftershocks(tmp_path):
-    obspy = pytest.importorskip("obspy")
-    rng, rate, start = np.random.default_rng(0), 50, obspy.UTCDateTime(2019, 12, 24, 19)
-    time = np.arange(20 * rate) / rate
+    pytest.importorskip("obspy")
     for station, delay in (("CHI", 0), ("PRA", 3)):
-        x = rng.normal(size=900 * rate)
-        for number, at in enumerate(range(60, 860, 40)):
-            wave = 100 * np.exp(-time / 3) * np.sin(2 * np.pi * (3 + 5 * (number % 2)) * time)
-            x[(at + delay) * rate :][: len(wave)] += wave
-        codes = {"network": "CM", "station": station, "location": "00", "channel": "HHZ"}
-        header = codes | {"sampling_rate": rate, "starttime": start}
-        obspy.Trace(x.astype("f4"), header).write(f"{station}.mseed", format="MSEED")
+        data = with_events(noise(900, 50, seed=delay), 50, np.arange(60, 860, 40) + delay)
+        write(Path(f"{station}.mseed"), (f"CM.{station}.00.HHZ", NOON, 50, data))
     known = run_cells("aftershocks", WAVEFORMS="*.mseed", INVENTORY="none", SETTINGS=SMALL)
     assert 18 <= len(known["both"]) <= 20
     assert known["rate"].to_numpy().sum() >= 38
@@ -57,17 +52,12 @@ def test_fibre():
     x = rng.normal(size=(3 * rate, 16))
     time = np.arange(len(x)) / rate
     x[:, 8:] += 5 * np.sin(2 * np.pi * 60 * time)[:, None]  # a source near the end
-    with h5py.File("record.h5", "w") as file:
-        file["data"] = x.astype("f4")
-        file.attrs.update(fs=rate, dx_m=2.0)
+    record(Path("record.h5"), x.astype("f4"))
     reading = "records.order=time,channel records.window=0.1 records.step=0.02"
     reading += " records.sampling_rate=500 records.channel_spacing=2"
     known = run_cells("fibre", RECORDS="record.h5", READING=reading, SETTINGS=SMALL)
     label = known["label"]
     assert label.shape[1] == 16
-    left, right = (
-        np.bincount(part.ravel()[part.ravel() >= 0]).argmax()
-        for part in (label[:, :6], label[:, 10:])
-    )
+    left, right = (np.bincount(part[part >= 0]).argmax() for part in (label[:, :6], label[:, 10:]))
     assert left != right
     assert known["section"].shape[1] == len(known["frequency"])

@@ -95,7 +95,7 @@ class CubeFile(SpectrogramFile):
         """Times of the steps, where they are known and ascend."""
         self.times = self.seconds = None
         column = self._axes.get("time")
-        if column is None or (found := column_times(self.path, column)) is None:
+        if column is None or (found := column_times(self.path, [column])) is None:
             return
         steps = np.diff(found)
         if len(steps) and (steps < 0).all():

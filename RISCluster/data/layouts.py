@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ import pandas
 
 from ..errors import DataError
 from ..io import as_path
-from ..runtime import log
+from ..runtime import Progress, log
 from ..settings import CubeSettings, DataSettings
 from . import storage, times
 from .measures import MEASURES
@@ -87,21 +87,29 @@ def find_coordinate(store: Storage, array: Any, role: str, names: Sequence[str])
     return None
 
 
-def column_times(path: Path, column: Column) -> np.ndarray | None:
-    """Times of a column, (n,) int64 ns since 1970; None, with a warning, in unknown units."""
-    place = f"{path}: {column.name}"
-    try:
-        found = times.decode_times(column.values, column.units, column.calendar)
-    except ValueError as error:
-        log.warning(f"{place}: {error}: its times are not used; change its units")
-        return None
-    texts = [times.to_text(x).strip(" \0") for x in column.values[found == times.NOT_A_TIME]]
-    if bad := [text for text in texts if text.lower() not in ("", "nan", "nat", "none")]:
+def column_times(path: Path, parts: Iterable[Column]) -> np.ndarray | None:
+    """Times of a column, (n,) int64 ns since 1970; None, with a warning, in unknown units.
+
+    `parts` of the column are decoded one after the other: texts take much more memory than times.
+    """
+    found, bad = [], []
+    for column in parts:
+        place = f"{path}: {column.name}"
+        try:
+            found.append(times.decode_times(column.values, column.units, column.calendar))
+        except ValueError as error:
+            log.warning(f"{place}: {error}: its times are not used; change its units")
+            return None
+        unknown = column.values[found[-1] == times.NOT_A_TIME]
+        texts = (times.to_text(value).strip(" \0") for value in unknown)
+        bad += [text for text in texts if text.lower() not in ("", "nan", "nat", "none")]
+    times_found = np.concatenate(found)
+    if bad:
         log.warning(
-            f"{place}: {len(bad):,} of {len(found):,} values are no times from 1678 to 2261, "
+            f"{place}: {len(bad):,} of {len(times_found):,} values are no times from 1678 to 2261, "
             f"and count as missing (first: {bad[0][:40]!r})"
         )
-    return found
+    return times_found
 
 
 def size_text(shape: Sequence[int]) -> str:
@@ -255,11 +263,14 @@ class SpectrogramFile(contextlib.AbstractContextManager):
         digest.update("\n".join(self.class_names()).encode())
         if self.column("onset", 0, 1) is not None:
             names.append("onset")
-        for name in names:
-            digest.update(b"\0")
-            for start in range(0, self.n_samples, COLUMN_ROWS):
-                values = self.column(name, start, min(start + COLUMN_ROWS, self.n_samples))
-                digest.update(b"" if values is None else "\n".join(values).encode() + b"\n")
+        with Progress("Identifying", len(names) * self.n_samples, "values") as progress:
+            for name in names:
+                digest.update(b"\0")
+                for start in range(0, self.n_samples, COLUMN_ROWS):
+                    stop = min(start + COLUMN_ROWS, self.n_samples)
+                    values = self.column(name, start, stop)
+                    digest.update(b"" if values is None else "\n".join(values).encode() + b"\n")
+                    progress.add(stop - start)
         return digest.hexdigest()[:32]
 
 
@@ -311,8 +322,8 @@ class RowsFile(SpectrogramFile):
             return None
         if name in TIMES:
             if name not in self._decoded:
-                column = self._column(name)
-                self._decoded[name] = None if column is None else column_times(self.path, column)
+                has = self._column(name, 0, 1) is not None
+                self._decoded[name] = column_times(self.path, self._parts(name)) if has else None
             found = self._decoded[name]
             return None if found is None else times.nanoseconds_to_iso(found[start:stop])
         if (column := self._column(name, start, stop)) is None:
@@ -327,6 +338,14 @@ class RowsFile(SpectrogramFile):
                 f"{self.path}: {column.name} must hold whole numbers, not {column.values.dtype}"
             )
         return numbers.fillna(-1).to_numpy(np.int64)
+
+    def _parts(self, name: str) -> Iterator[Column]:
+        """A column in parts of `COLUMN_ROWS`."""
+        with Progress(f"Reading {name}", self.n_samples) as progress:
+            for start in range(0, self.n_samples, COLUMN_ROWS):
+                column = self._column(name, start, start + COLUMN_ROWS)
+                yield column
+                progress.add(len(column.values))
 
     def _column(self, name: str, start: int = 0, stop: int | None = None) -> Column | None:
         """A column as stored, of the catalogue or beside the spectrograms; None without one."""

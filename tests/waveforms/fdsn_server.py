@@ -17,12 +17,11 @@ name="GET" id="query"><request>{}</request></method></resources></application>""
 
 
 def inventory_of(codes):
-    """Inventory of stations and their channels, each with a response of gain 2."""
-    gain, stations = made.InstrumentSensitivity(2.0, 1.0, "M/S", "COUNTS"), []
-    options = {"sample_rate": 10.0, "response": made.Response(instrument_sensitivity=gain)}
+    """Inventory of stations and their channels."""
+    options, stations = {"sample_rate": 10.0, "start_date": BUILT}, []
     for number, (station, channels) in enumerate(codes.items()):
         where = -80.0 + 0.1 * number, 170.0, 0.0
-        own = [made.Channel(x, "", *where, 0.0, start_date=BUILT, **options) for x in channels]
+        own = [made.Channel(name, "", *where, 0.0, **options) for name in channels]
         stations.append(made.Station(station, *where, channels=own, start_date=BUILT))
     return obspy.Inventory([made.Network("XX", stations=stations)], source="test")
 
@@ -89,12 +88,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status, content, broken=False, **headers):
         self.send_response(status)
-        if broken:
-            headers["Content-Length"], content = str(len(content)), content[: len(content) // 2]
-        for name, value in headers.items():
+        for name, value in {"Content-Length": str(len(content)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(content)
+        self.wfile.write(content[: len(content) // 2] if broken else content)
 
     def do_GET(self):
         path, query = urlsplit(self.path).path, dict(parse_qsl(urlsplit(self.path).query))

@@ -1,5 +1,4 @@
 import os
-from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -19,14 +18,10 @@ def centre(monkeypatch):
         yield running
 
 
-def minute(number):
-    return datetime(2020, 1, 1, *divmod(number, 60), tzinfo=UTC)
-
-
 def fetch(folder, *urls, min_distance=0.0, credentials=None, **changes):
     """Numbers of new, existing and missing files, failures, and the table of files."""
     query = dict.fromkeys(("station", "location"), "*") | {"network": "XX", "channel": "HH?"}
-    query |= {"starttime": minute(0), "endtime": minute(60)} | changes
+    query |= {"starttime": START, "endtime": START + 3600} | changes
     files, failures = download(query, urls, folder, 1200.0, min_distance, credentials)
     size = files["n_bytes"]
     return [(size > 0).sum(), (size < 0).sum(), (size == 0).sum()], failures, files
@@ -47,15 +42,15 @@ def test_every_sample_and_response_arrives(centre, tmp_path):
 
 
 def test_a_longer_span_and_other_channels_ask_for_what_is_new(centre, tmp_path):
-    assert fetch(tmp_path, centre.url, channel="HHN", endtime=minute(40))[0] == [2, 0, 0]
-    assert fetch(tmp_path, centre.url, channel="HHZ", endtime=minute(40))[0] == [4, 0, 0]
+    assert fetch(tmp_path, centre.url, channel="HHN", endtime=START + 2400)[0] == [2, 0, 0]
+    assert fetch(tmp_path, centre.url, channel="HHZ", endtime=START + 2400)[0] == [4, 0, 0]
     stations = obspy.read_inventory(str(tmp_path / "stations/XX.AAA.xml"))
     assert stations.get_contents()["channels"] == ["XX.AAA..HHN", "XX.AAA..HHZ"]
     centre.asked.clear()
     assert fetch(tmp_path, centre.url)[0] == [3, 6, 0]
     assert {x.split()[4] for x in centre.asked if " " in x} == {"2020-01-01T00:40:00.000000"}
     # Files begin at multiples of their length.
-    files = fetch(tmp_path / "late", centre.url, station="BBB", starttime=minute(10))[2]
+    files = fetch(tmp_path / "late", centre.url, station="BBB", starttime=START + 600)[2]
     spans = [path.name.split("__")[1] for path in files["path"]]
     assert spans == ["20200101T001000Z", "20200101T002000Z", "20200101T004000Z"]
 

@@ -14,7 +14,7 @@ from tests.waveforms.waves import MIDNIGHT, RATE, rows, run, settings, write
 obspy = pytest.importorskip("obspy")
 made = obspy.core.inventory
 ID, STEP = "XX.AAA..HHZ", SECOND // 10
-GAIN = 1e9  # counts of what is recorded
+GAIN, NONE = 1e9, (None, None)  # counts of what is recorded, and an epoch without end
 
 
 def piece(first, values):
@@ -150,19 +150,17 @@ def test_ground_motion_is_what_obspys_steps_give():
         np.testing.assert_allclose(ours, theirs, atol=2e-3 * theirs.max())
 
 
-@pytest.mark.parametrize(
-    ("output", "factor"),
-    [("velocity", 1), ("acceleration", 10 * np.pi), ("displacement", 0.1 / np.pi)],
-)
-def test_velocity_of_a_known_sine(output, factor):
+def test_velocity_of_a_known_sine():
     """A sine of 1 mm/s, as the instrument of obspy's example records it, comes back as 1 mm/s."""
     found = obspy.read_inventory().get_response("GR.FUR..HHZ", obspy.UTCDateTime("2013-06-01"))
     gain = abs(found.get_evalresp_response_for_frequencies([5.0], output="VEL")[0])
-    counts = 1e-3 * gain * np.sin(2 * np.pi * 5 * np.arange(6000) / 100)
-    words = "build.detrend=none", "build.bandpass=none", f"build.output={output}"
-    words = settings("build.taper=5", *words).build
-    motion = process(Wave(0, 100.0, counts), words, usable(found, words)[0])
-    assert np.sqrt(2) * motion.data[1000:-1000].std() == pytest.approx(1e-3 * factor, rel=1e-3)
+    words = "build.detrend=none", "build.bandpass=none", "build.taper=5"
+    factors = {"velocity": 1, "acceleration": 10 * np.pi, "displacement": 0.1 / np.pi}
+    for output, factor in factors.items():
+        own = settings(*words, f"build.output={output}").build
+        counts = 1e-3 * gain * np.sin(2 * np.pi * 5 * np.arange(6000) / 100)
+        motion = process(Wave(0, 100.0, counts), own, usable(found, own)[0])
+        assert np.sqrt(2) * motion.data[1000:-1000].std() == pytest.approx(1e-3 * factor, rel=1e-3)
 
 
 def sensitivity(gain=GAIN, unit="M/S"):
@@ -190,14 +188,13 @@ def test_responses_that_can_not_be_used(found, output, unit):
     assert f"or a sensitivity to {output} (build.output)" in note
 
 
-def stationxml(path, *epochs, channel="HHZ", site=(None, None)):
+def stationxml(path, *epochs, channel="HHZ", site=NONE):
     """Write (start, end, response) as epochs of a channel of XX.AAA; times in s since 1970."""
 
-    def span(*times):
-        start, end = (time and obspy.UTCDateTime(time) for time in times)
-        return {"start_date": start, "end_date": end}
+    def span(start, end):
+        return {"start_date": start and time(start), "end_date": end and time(end)}
 
-    where = (10.0, 20.0, 0.0)
+    time, where = obspy.UTCDateTime, (10.0, 20.0, 0.0)
     channels = [
         made.Channel(channel, "--", *where, 0.0, sample_rate=RATE, response=found, **span(*times))
         for *times, found in epochs
@@ -212,8 +209,7 @@ def stationxml(path, *epochs, channel="HHZ", site=(None, None)):
 def test_other_instruments_are_left_out(tmp_path, logged):
     data = np.rint(1e4 * np.cos(2 * np.pi * 10 * np.arange(6000) / RATE)).astype(np.int32)
     for name, unit in (("HHZ", "M/S"), ("BDF", "PA"), ("BDG", "PA")):
-        epoch = (None, None, sensitivity(unit=unit))
-        stationxml(tmp_path / f"{name}.xml", epoch, channel=name)
+        stationxml(tmp_path / f"{name}.xml", (*NONE, sensitivity(unit=unit)), channel=name)
         write(tmp_path / f"{name}.mseed", (f"XX.AAA..{name}", MIDNIGHT, RATE, data))
     words = ("build.method=slide", f"build.inventory={tmp_path}")
     run(tmp_path / "*.mseed", tmp_path / "o.h5", *words)
@@ -225,9 +221,6 @@ def test_other_instruments_are_left_out(tmp_path, logged):
     assert line.endswith("(and so for 1 more)")
     with pytest.raises(DataError, match="no window in 1 station-day: .* 1 stretches without a re"):
         run(tmp_path / "BDG.mseed", tmp_path / "n.h5", *words)
-
-
-NONE = (None, None)
 
 
 @pytest.mark.parametrize(
@@ -244,15 +237,13 @@ def test_epochs_of_a_part_of_the_data(tmp_path, epochs, site, gains):
     place = stationxml(tmp_path / "s.xml", *epochs, site=site)
     words = settings(f"build.inventory={place}").build
     parts = [*with_responses([Wave(0, 2.0, np.zeros(80))], ID, words)]
-    found = [
-        (wave.start / SECOND, own and own.instrument_sensitivity.value) for wave, own, _ in parts
-    ]
+    found = [(x.start / SECOND, own and own.instrument_sensitivity.value) for x, own, _ in parts]
     assert (found, parts[-1][0].end) == (gains, 40 * SECOND)
     assert parts[0][2] == f"left out where {place} has no response"
 
 
 def test_files_of_a_folder(tmp_path):
-    good = stationxml(tmp_path / "good.xml", (None, None, sensitivity()))
+    good = stationxml(tmp_path / "good.xml", (*NONE, sensitivity()))
     (tmp_path / "notes.txt").write_text("x")
     assert len(read_inventory(str(tmp_path))) == 1
     read_inventory.cache_clear()
