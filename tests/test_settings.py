@@ -114,10 +114,9 @@ def test_the_error_of_a_file_or_word_names_it(write, tmp_path):
     for text in ("lr = 1\n", "[aec]\nlr\n", "[aec]\nlr=1\nlr=2\n", b"\xff\xfe\x00"):
         assert "c.ini: can't be read as settings" in error_of(write(text))
     assert "none.ini: can't be read as settings: No such" in error_of(tmp_path / "none.ini")
-    message = error_of(write("[aec]\nbatchsize = 64\n"))
-    assert "c.ini: no setting 'aec.batchsize' (did you mean aec.batch_size?)" in message
-    message = error_of(None, "gmm.prior=3")
-    assert "no setting 'gmm.prior' (did you mean gmm.covariance_shrinkage?)" in message
+    near = "c.ini: no setting 'aec.batchsize' (did you mean aec.batch_size?)"
+    assert near in error_of(write("[aec]\nbatchsize = 64\n"))
+    assert "'gmm.prior' (did you mean gmm.covariance_shrinkage?)" in error_of(None, "gmm.prior=3")
     for word in ("fast", "x" * 5000, "d/s.h5", "acc.lr=1"):
         assert f"command line: no setting '{word.partition('=')[0]}'" in error_of(None, word)
 
