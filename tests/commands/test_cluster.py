@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 
 from RISCluster.__main__ import main
-from RISCluster.clustering import fit as fits
-from RISCluster.clustering.fit import fit_mixtures
+from RISCluster.clustering import fit
 from RISCluster.errors import RunError
 from RISCluster.parallel import Job, Parts
-from RISCluster.runtime import StopRequest
 from RISCluster.settings import load_settings
+from tests.clustering.test_fit import NUMBERS, fitted
 from tests.fibre.fibre import record
 from tests.waveforms.waves import noise, with_events, write
 
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # those of the client
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """Address of the scheduler."""
+    """Words for settings of it."""
     folder, running = tmp_path_factory.mktemp("cluster"), []
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
@@ -46,15 +45,10 @@ def cluster(tmp_path_factory):
         start("dask_worker", *words, "--scheduler-file", file)
     with distributed.Client(scheduler_file=file, timeout=60) as client:
         client.wait_for_workers(2, 60)
-        yield client.scheduler.address
+        yield ["run.backend=dask", f"run.scheduler={client.scheduler.address}"]
     for process in running[::-1]:
         process.terminate()
         process.wait(30)
-
-
-def contents(folder: Path) -> dict:
-    """Bytes of all files, by name."""
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def where(task, path: Path):
@@ -70,8 +64,7 @@ def where(task, path: Path):
 
 
 def test_a_killed_worker_costs_its_own_part(cluster, tmp_path):
-    settings = load_settings(None, ["run.backend=dask", f"run.scheduler={cluster}"]).run
-    parts = Parts(tmp_path / "out.h5", settings)
+    parts = Parts(tmp_path / "out.h5", load_settings(None, cluster).run)
     jobs = [Job(f"part{n}", "kill" if n == 7 else n, n) for n in range(30)]
     assert parts.run(jobs, where, 0, "Working", "parts")
     assert all(map(parts.is_done, jobs))
@@ -95,31 +88,24 @@ def test_build_cube_and_labels_are_the_same_bytes(cluster, trained, tmp_path, mo
     record(Path("das.h5"), np.random.default_rng(0).standard_normal((3000, 12)))
     quick = ["build.sampling_rate=auto", "build.lta=5", "build.taper=2", "build.on=6"]
     quick += ["build.off=2", "events.associate=no", "records.window=0.2", "records.step=0.1"]
-    for name, words in (("one", []), ("all", ["run.backend=dask", f"run.scheduler={cluster}"])):
+    for name, words in (("one", []), ("all", cluster)):
         Path(name).mkdir()
         assert main(["build", "waves", "-o", f"{name}/set.h5", *quick, *words]) == 0
         assert main(["cube", "das.h5", "-o", f"{name}/cube.h5", *quick, *words]) == 0
         labels = [str(trained[1]), "--run", str(trained[0]), "-o", f"{name}/labels.csv"]
         assert main(["predict", *labels, *words]) == 0
-    assert contents(Path("one")).keys() == (
-        {"set.h5", "set.csv", "cube.h5", "labels.csv", "labels.latent.npy"}
-    )
-    assert contents(Path("one")) == contents(Path("all"))
+    one, every = ({x.name: x.read_bytes() for x in Path(y).iterdir()} for y in ("one", "all"))
+    assert one.keys() == {"set.h5", "set.csv", "cube.h5", "labels.csv", "labels.latent.npy"}
+    assert one == every
 
 
 def test_fits_are_the_same(cluster, tmp_path, monkeypatch):
-    from tests.clustering.test_mixture import three_clouds
-
-    monkeypatch.setattr(fits, "MIN_PARALLEL", 0)
-    found = []
-    for words in ([], ["run.backend=dask", f"run.scheduler={cluster}"]):
-        settings = load_settings(None, ["gmm.n_resamples=2", "gmm.n_init=5", *words])
-        inputs = three_clouds(60)[0], (2,), [1, 2, 3], settings, StopRequest()
-        (tmp_path / str(len(words))).mkdir()
-        mixtures, rows, _ = fit_mixtures(tmp_path / str(len(words)), *inputs)
-        arrays = [x.tobytes() for k in mixtures.values() for x in k.arrays().values()]
-        found.append([str(rows), *arrays])
-    assert found[0] == found[1]
+    monkeypatch.setattr(fit, "MIN_PARALLEL", 0)
+    one, rows, _ = fitted(tmp_path / "one")
+    every, all_rows, _ = fitted(tmp_path / "all", *cluster)
+    assert str(rows) == str(all_rows)
+    for k in NUMBERS:
+        np.testing.assert_equal(one[k].arrays(), every[k].arrays())
 
 
 def test_a_scheduler_that_is_not_there(tmp_path, monkeypatch):

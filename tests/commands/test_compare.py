@@ -1,9 +1,8 @@
-import csv
-
 from RISCluster.__main__ import main
 from RISCluster.commands.results import as_lines
 from RISCluster.evaluation.comparison import compare
 from tests.evaluation.test_comparison import ONE, TWO, runs
+from tests.stages.conftest import table
 
 
 def test_text_and_table_without_the_data(made_run, run_folder, here, capsys):
@@ -11,17 +10,9 @@ def test_text_and_table_without_the_data(made_run, run_folder, here, capsys):
     out = capsys.readouterr().out
     assert "No setting that changes results differs." in out
     assert out.endswith("table: table.csv\n")
-    with (here / "table.csv").open(newline="") as file:
-        rows = list(csv.reader(file))
-    assert rows[0] == ["kind", "name", "test", "run"]
-    assert {row[0] for row in rows[1:]} == {"data", "metric", "ari"}
-
-
-def test_errors_are_one_line(run_folder, monkeypatch, refused):
-    monkeypatch.chdir(run_folder.parent)
-    for words in (["run"], ["run", "run"]):
-        refused(["compare", *words], "give two or more different run folders")
-    refused(["compare", "run", "nothing"], "nothing: no such run folder")
+    rows = table(here / "table.csv")
+    assert [*rows[0]] == ["kind", "name", "test", "run"]
+    assert {row["kind"] for row in rows} == {"data", "metric", "ari"}
 
 
 def test_lines():

@@ -1,5 +1,4 @@
 import h5py
-import numpy as np
 import pytest
 
 from RISCluster.__main__ import main
@@ -32,18 +31,3 @@ def test_the_cube_among_the_records_is_not_taken_for_one(records, capsys, refuse
     assert "done already" in capsys.readouterr().out
     cube = records / "cube.h5"
     refused(["cube", cube, "-o", cube], "no records but the cube itself")
-
-
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (["records", "-o", "cube.txt"], "a name that ends with .zarr or .h5 or .hdf5"),
-        (["-o", "cube.h5"], "no records given"),
-        (["records", "-o", "cube.h5", "records.window=9"], "longer than the record of 2 s"),
-        (["blocks.h5", "-o", "cube.h5"], "records.dataset = auto is not one numeric data set"),
-    ],
-)
-def test_one_line_for_what_is_wrong(records, refused, words, line):
-    with h5py.File("blocks.h5", "w") as file:  # as of Febus, and no cube
-        file["fa1/Source1/Zone1/SR"] = np.zeros((10, 250, 4))
-    refused(["cube", *words, "--workers", "1"], line)

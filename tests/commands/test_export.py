@@ -68,16 +68,3 @@ def test_missing_stages_and_data_are_named(words, run_folder, capsys):
     assert "DEC/model.pt: has changed" in out
     assert "nowhere.h5: no such file" in out
     assert out.endswith("stage GMM\n")
-
-
-@pytest.mark.parametrize(
-    ("more", "text"),
-    [
-        (["report.stationz=x"], "no setting 'report.stationz' .did you mean report.stations?"),
-        (["--clusters", "1,x"], "--clusters: invalid numbers value: '1,x'"),
-        (["--clusters", "9"], "--clusters 9: "),
-        (["--min-probability", "2"], "2 is not allowed; allowed: numbers from 0 to 1"),
-    ],
-)
-def test_errors_are_one_line(words, refused, more, text):
-    refused(words(*CSV, "x.csv", *more), text)

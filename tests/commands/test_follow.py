@@ -12,9 +12,10 @@ import pytest
 
 from RISCluster.__main__ import main
 from RISCluster.stages import predict as module
-from tests.commands.test_predict import predict, rows_of
+from tests.commands.test_predict import predict
 from tests.conftest import blobs, write_samples
 from tests.processes import run_processes
+from tests.stages.conftest import table
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_each_file_is_labelled_once(trained, folder, follow, capsys):
     assert "d.h5" in capsys.readouterr().out
     first = output.read_bytes()
     assert predict(folder / "a.h5", trained[0], folder.parent / "a.csv") == 0
-    alone, rows = rows_of(folder.parent / "a.csv"), rows_of(output)
+    alone, rows = table(folder.parent / "a.csv"), table(output)
     assert [{name: row[name] for name in alone[0]} for row in rows[:30]] == alone
     assert [row["file"] for row in rows] == ["a.h5"] * 30 + ["b.h5"] * 30
     assert rows[30]["starttime"] == rows[0]["onset"] == ""
@@ -56,8 +57,8 @@ def test_each_file_is_labelled_once(trained, folder, follow, capsys):
     assert "d.h5: the same data as a.h5" in out
     assert "b.h5: has changed; give it another name" in out
     assert output.read_bytes().startswith(first)
-    assert [row["file"] for row in rows_of(output)[60:]] == ["sub/c.h5"] * 30
-    journal = rows_of(folder.parent / "c.files.csv")
+    assert [row["file"] for row in table(output)[60:]] == ["sub/c.h5"] * 30
+    journal = table(folder.parent / "c.files.csv")
     assert [row["samples"] for row in journal] == ["30", "30", "30", "0"]
     assert not list(folder.parent.glob(".c*"))
 
@@ -121,19 +122,16 @@ def test_drift_calls_for_training_anew(folder, follow, capsys, monkeypatch):
     assert "of the latest 60 samples are outliers, more than --drift" in capsys.readouterr().out
 
 
-def test_what_can_not_be_followed_is_refused(trained, folder, follow, refused):
+def test_the_catalogue_of_something_else_is_refused(trained, folder, follow, refused):
     output, journal = folder.parent / "c.csv", folder.parent / "c.files.csv"
-    words = ["--run", trained[0], "-o", output]
-    refused(["predict", "--follow", folder / "no", *words], "--follow needs a folder that exists")
-    refused(["predict", "x.h5", "--follow", folder, *words], "give files to label as one set, or")
-    refused(["predict", "--follow", folder, *words, "--overwrite"], "--overwrite is not allowed")
+    words = ["predict", "--follow", folder, "--run", trained[0], "-o", output]
     output.write_text("mine\n")
-    refused(["predict", "--follow", folder, *words], "is not the catalogue of c.files.csv")
+    refused(words, "is not the catalogue of c.files.csv")
     output.unlink()
     assert follow() == 0
-    model = rows_of(journal)[0]["model"]
+    model = table(journal)[0]["model"]
     journal.write_text(journal.read_text().replace(model, "0" * 16))
-    refused(["predict", "--follow", folder, *words], "is not the catalogue")
+    refused(words, "is not the catalogue")
 
 
 def test_several_processes_label_as_one(trained, here):
@@ -143,7 +141,7 @@ def test_several_processes_label_as_one(trained, here):
     codes, _, out, err = run_processes(here, 2, main, several)
     assert codes == [0, 0], err
     assert out.count("two.csv: labels") == 1
-    labels = [[row["label"] for row in rows_of(here / f"{name}.csv")] for name in ("one", "two")]
+    labels = [[row["label"] for row in table(here / f"{name}.csv")] for name in ("one", "two")]
     assert labels[0] == labels[1]
     latents = [np.load(f"{name}.latent.npy") for name in ("one", "two")]
     np.testing.assert_allclose(*latents, atol=1e-5)

@@ -11,14 +11,9 @@ from tests.conftest import blobs, write_samples
 pytestmark = pytest.mark.usefixtures("here")
 
 
-def text_of(path):
+def opened(path, show):
     with open_spectrograms(path) as file:
-        return describe(file)
-
-
-def drawn(path):
-    with open_spectrograms(path) as file:
-        return picture(file)
+        return show(file)
 
 
 def test_text_picture_and_settings(small_file, here, capsys):
@@ -37,22 +32,8 @@ def test_text_picture_and_settings(small_file, here, capsys):
     assert "start times   none known\n" in out
 
 
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [
-        (["missing.h5"], "DataError: missing.h5: no such file"),
-        (["small.h5", "x.h5", "--picture", "x.png"], "--picture is of one file"),
-        (["small.h5", "--picture", "small.h5/x.png"], "can't be written"),
-        (["small.h5", "--picture", "x.gif"], "x.gif is not allowed; allowed: a name that ends"),
-    ],
-)
-@pytest.mark.usefixtures("small_file")
-def test_errors_are_one_line(refused, words, text):
-    refused(["info", *words], text)
-
-
 def test_unusable_samples_times_traces_classes_and_attributes(small_file, here, monkeypatch):
-    text = text_of(small_file)
+    text = opened(small_file, describe)
     assert text["file"].endswith("small.h5, layout samples, data set spectrogram")
     assert text["frequency"] == "1 to 8.5 Hz, mean step 0.5 Hz"
     assert text["components"] == "one"
@@ -67,7 +48,7 @@ def test_unusable_samples_times_traces_classes_and_attributes(small_file, here, 
         file.attrs["source"] = "s" * 300
         file["labels"].attrs["class_names"] = ["ice", "sea"]
     monkeypatch.setattr(info, "COLUMN_ROWS", 4)
-    text = text_of(path)
+    text = opened(path, describe)
     assert text["unusable"] == (
         "3 not finite (first: sample 3), 2 all zero (first: sample 6), 3 with negative values "
         "(first: sample 20)"
@@ -79,7 +60,7 @@ def test_unusable_samples_times_traces_classes_and_attributes(small_file, here, 
 
 
 def test_picture_of_classes_or_of_samples_over_the_file(small_file, here):
-    figure = drawn(small_file)
+    figure = opened(small_file, picture)
     with open_spectrograms(small_file) as file:
         x = file.read(0, 1)[0]
     first = figure.axes[0]
@@ -88,7 +69,8 @@ def test_picture_of_classes_or_of_samples_over_the_file(small_file, here):
     assert first.get_title() == "sample 0  XH.DR00..HHZ\n2016-01-01T00:00:00Z"
     assert (first.get_ylabel(), first.get_ylim()) == ("0", (0.75, 8.75))
     assert figure.get_suptitle() == "small.h5: 12 of 96 samples"
-    figure = drawn(write_samples(here / "a$b^$.h5", blobs(40)[0], trace_id=[b"$x^$"] * 40))
+    path = write_samples(here / "a$b^$.h5", blobs(40)[0], trace_id=[b"$x^$"] * 40)
+    figure = opened(path, picture)
     figure.savefig(here / "x.png")  # dollar signs are not parsed as formulas
     titles = [axes.get_title().split()[1] for axes in figure.axes[:12]]
     assert [titles[at] for at in (0, 1, 3, 11)] == ["0", "4", "13", "39"]

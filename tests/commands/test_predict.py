@@ -1,6 +1,5 @@
 """Labels for new data with a finished run."""
 
-import csv
 import json
 import re
 import shutil
@@ -12,11 +11,7 @@ import pytest
 
 from RISCluster.__main__ import main
 from tests.conftest import blobs, write_samples
-
-
-def rows_of(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+from tests.stages.conftest import table
 
 
 def predict(file, run, output, *words):
@@ -27,7 +22,7 @@ def predict(file, run, output, *words):
 def named(trained, tmp_path):
     """A copy of the run with names and corrections, and sizes of its clusters."""
     run = Path(shutil.copytree(trained[0], tmp_path / "test"))
-    labels = [int(row["label"]) for row in rows_of(run / "DEC/labels.csv")]
+    labels = [int(row["label"]) for row in table(run / "DEC/labels.csv")]
     sizes = [labels.count(label) for label in range(3)]
     other = (labels[7] + 1) % 3
     (run / "names.csv").write_text(f"stage,label,size,name\nDEC,{other},{sizes[other]},ice\n")
@@ -39,7 +34,7 @@ def named(trained, tmp_path):
 def test_training_set_gets_the_labels_it_had(trained, tmp_path, stage):
     run, data = trained
     assert predict(data, run, tmp_path / "l.csv", "--stage", stage) == 0
-    got, had = rows_of(tmp_path / "l.csv"), rows_of(run / stage.upper() / "labels.csv")
+    got, had = table(tmp_path / "l.csv"), table(run / stage.upper() / "labels.csv")
     assert got[7]["onset"] == "2016-08-01T07:00:07.250000Z"
     assert got[7]["peak_amplitude"] == "0.007"
     for name in ("index", "label", "starttime", "onset"):
@@ -61,7 +56,7 @@ def test_other_things_are_outliers_and_unusable_ones_are_named(trained, tmp_path
     x[:20], x[20], x[21], x[22] = np.random.default_rng(0).random((20, 16, 20)), np.nan, 0, -1
     file = write_samples(tmp_path / "new.h5", x)
     assert predict(file, trained[0], tmp_path / "l.csv") == 0
-    rows = rows_of(tmp_path / "l.csv")
+    rows = table(tmp_path / "l.csv")
     outlying = [int(row["outlier"] or 0) for row in rows]
     assert sum(outlying[:20]) == 20
     assert sum(outlying[23:]) <= 3
@@ -84,7 +79,7 @@ def test_several_files_are_labelled_as_one_set_in_blocks(trained, tmp_path, monk
         for name, rows in (("a", slice(0, 40)), ("b", slice(40, 96))):
             write_samples(tmp_path / f"{name}.h5", file["spectrogram"][rows])
     assert predict(tmp_path / "?.h5", run, tmp_path / "l.csv") == 0
-    got, had = rows_of(tmp_path / "l.csv"), rows_of(run / "DEC/labels.csv")
+    got, had = table(tmp_path / "l.csv"), table(run / "DEC/labels.csv")
     assert [row["label"] for row in got] == [row["label"] for row in had]
     assert (got[70]["file"], got[70]["file_index"]) == (f"{tmp_path}/b.h5", "30")
 
@@ -100,8 +95,6 @@ def test_what_does_not_fit_the_run_is_refused(trained, tmp_path, refused):
         opened["frequency"][:] = np.arange(16) + 2.0
     text = "16 frequency bins from 2 to 17 Hz, .* and those that .* from 1 to 8.5 Hz"
     refused(["predict", axis, *words], text)
-    refused(["predict", data, "--run", run, "-o", "l.txt"], "a name that ends with .csv")
-    refused(["predict", tmp_path / "no.h5", *words], "no such file")
     assert not list(tmp_path.glob("l.*"))
     for name in ("l.latent.npy", "l.html"):
         (tmp_path / name).write_bytes(b"mine")
@@ -113,11 +106,11 @@ def test_what_does_not_fit_the_run_is_refused(trained, tmp_path, refused):
 def test_names_and_corrections_of_the_run(trained, named, tmp_path):
     (run, _, other), data = named, trained[1]
     assert predict(data, run, tmp_path / "own.csv") == 0
-    row = rows_of(tmp_path / "own.csv")[7]
+    row = table(tmp_path / "own.csv")[7]
     assert (row["label"], row["probability"], row["name"]) == (str(other), "1.000000", "ice")
     write_samples(tmp_path / "other.h5", blobs(96, seed=5)[0])
     assert predict(tmp_path / "other.h5", run, tmp_path / "new.csv") == 0
-    rows = rows_of(tmp_path / "new.csv")
+    rows = table(tmp_path / "new.csv")
     assert [row["name"] for row in rows] == ["ice" * (row["label"] == str(other)) for row in rows]
     assert rows[7]["label"] != str(other)  # a correction is of the data of the run
 
@@ -135,7 +128,7 @@ def test_page_and_gallery_of_new_data(named, tmp_path):
     assert "<title>l, labelled with test</title>" in text
     assert "The data differ from the training set" in text
     assert len(re.findall('class="card"', text)) == 3
-    known = rows_of(tmp_path / "l.csv")
+    known = table(tmp_path / "l.csv")
     for label, row in enumerate(re.findall(r"<tr data-c.*?</tr>", text.split("</table>")[0])):
         cells = re.findall(r"<td[^>]*>([^<]*)</td>", row)
         outlying = [one["outlier"] == "1" for one in known if one["label"] == str(label)]

@@ -1,5 +1,3 @@
-import pytest
-
 from RISCluster.__main__ import main
 from RISCluster.report import make_report as report
 
@@ -21,18 +19,3 @@ def test_settings_of_words_and_of_a_file(run_folder, here, capsys, monkeypatch):
         path = run_folder / "report.html"
         assert capsys.readouterr().out.splitlines()[-1] == str(path)
         assert f"stations {stations}" in path.read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [
-        (["more"], "no setting 'more'; write section.key=value"),
-        (["report.station=x"], "no setting 'report.station'"),
-        (["--run", "none"], "none: no such run folder; give one as Outputs/demo"),
-        (["-o", "x.txt"], "--output: x.txt is not allowed; allowed: a name that ends with .html"),
-    ],
-)
-def test_mistakes(run_folder, refused, words, text):
-    refused(["report", "--run", run_folder, *words], text)
-    assert not (run_folder / "report.html").exists()
-    refused(["report"], "command line: the following arguments are required: --run")

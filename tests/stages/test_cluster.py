@@ -1,23 +1,20 @@
-"""The GMM stage: choice of K, half-samples, interruptions."""
+"""The GMM stage: choice of K, half-samples, few samples."""
 
 import numpy as np
-import pytest
 
-from RISCluster.clustering import fit as fits
-from RISCluster.clustering import initialisation
 from RISCluster.clustering.selection import choose, read_rows
-from RISCluster.errors import DataError
 from RISCluster.runs.labels import read_labels
 from RISCluster.stages.cluster import read_mixture, run_gmm
 from RISCluster.stages.pretrain import run_aec
 from tests.conftest import blobs, write_samples
-from tests.stages.conftest import content, refused
+from tests.stages.conftest import refused
 
 
 def test_selected_by_stability_with_labels_and_temperatures_of_every_number(finished):
     settings = finished("gmm.select=stability", "gmm.all_labels=yes")
     run_gmm(settings)
     folder = settings.run_folder / "GMM"
+    assert not list(folder.glob("fits*"))
     rows = read_rows(folder / "selection.csv")
     assert all(np.isfinite([row.stability, row.stability_std]).all() for row in rows)
     k, path = choose(rows, "stability"), folder / "model.npz"
@@ -46,27 +43,3 @@ def test_fewer_samples_than_clusters(tmp_path, make_settings):
     run_gmm(settings)
     rows = read_rows(settings.run_folder / "GMM/selection.csv")
     assert [row.n_clusters for row in rows] == [2, 3, 4, 5, 6]
-
-
-def test_resumes_after_the_last_k(finished, monkeypatch):
-    whole = content(finished().run_folder)
-    settings = finished("run.name=cut")
-    run_aec(settings)
-    fit, fitted = fits.fit_number, []
-
-    def dying(inputs, path):
-        fitted.append(inputs[-1])
-        if fitted == [4, 3, 2]:
-            raise DataError("power cut")
-        return fit(inputs, path)
-
-    monkeypatch.setattr(fits, "fit_number", dying)
-    with pytest.raises(DataError):
-        run_gmm(settings)
-    monkeypatch.setattr(initialisation, "tsne", None)  # the trees exist
-    run_gmm(settings)
-    assert fitted == [4, 3, 2, 2]
-    folder = settings.run_folder / "GMM"
-    for name in ("model.npz", "labels.csv", "selection.csv"):
-        assert (folder / name).read_bytes() == whole[f"GMM/{name}"]
-    assert not list(folder.glob("fits*"))

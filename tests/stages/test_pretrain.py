@@ -56,13 +56,10 @@ def test_initial_weights_of_a_run_and_of_the_reference(finished, tmp_path):
         assert "no such file; allowed: a file, or none" in refused(run_aec, finished(wrong))
 
 
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [
-        (["run.precision=bf16"], "precision = bf16 needs a GPU"),
-        (["aec.lr=1e30", "aec.batch_size=96", "aec.n_epochs=3"], "lower aec.lr"),
-    ],
-)
+@pytest.mark.parametrize(("words", "text"), [
+    (["run.precision=bf16"], "precision = bf16 needs a GPU"),
+    (["aec.lr=1e30", "aec.batch_size=96", "aec.n_epochs=3"], "lower aec.lr"),
+])  # fmt: skip
 def test_training_that_can_not_succeed_leaves_no_state(small_file, make_settings, words, text):
     settings = make_settings(f"data.file={small_file}", *words)
     assert text in refused(run_aec, settings)

@@ -60,9 +60,6 @@ def test_number_of_clusters(finished):
     assert "auto: refinement needs" in refused(run_dec, finished("gmm.n_clusters=1"))
 
 
-# ---- choice of the labels -----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("labels", ["mixture", "student"])
 def test_refinement_that_separates_neighbours_is_rejected(
     finished, monkeypatch, capsys, tmp_path, labels
@@ -97,9 +94,6 @@ def test_labels_of_the_soft_assignment(finished, monkeypatch):
     assert column(dec / "labels.csv", "label") == [str(k) for k in q.argmax(1).tolist()]
     assert "temperature" not in metrics(dec)
     assert metrics(dec)["refined"] is True
-
-
-# ---- calibrated probabilities -------------------------------------------------------------------
 
 
 def test_every_result_of_a_run_is_at_its_temperature(finished, monkeypatch, tmp_path):

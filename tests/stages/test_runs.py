@@ -94,9 +94,6 @@ def test_unusable_samples_are_left_out_and_labelled_minus_one(tmp_path, make_set
         assert missing.any(1).sum() == 4
 
 
-# ---- unusual and unusable data ------------------------------------------------------------------
-
-
 RUNS = {
     "denormals": ((blobs(N)[0] * 1e-42).astype(np.float32), *FAST),
     "saturated": ((blobs(N)[0] * 1e5).clip(0, 32767).astype(np.int16), *FAST),
@@ -121,24 +118,17 @@ def test_run_on_unusual_numbers_ends_with_finite_results(tmp_path, make_settings
         assert np.isfinite(np.load(folder / f"DEC/{result}.npy")).all()
 
 
-@pytest.mark.parametrize(
-    ("spectrogram", "text"),
-    [
-        (np.zeros((9, 8, 8)), "all 9 samples are unusable"),
-        (np.ones((9, 8, 8)), "of standard deviation 0, were drawn to train"),
-        (np.ones((1, 8, 8)), "two at least, for training"),
-        (-np.ones((9, 8, 8)), "has negative values"),
-        (blobs(2)[0], "1 usable samples, of standard deviation"),
-        (blobs(N)[0].astype(float) * 1e300, "samples are unusable"),
-    ],
-    ids=["zero", "constant", "one", "negative", "two", "too large for float32"],
-)
+@pytest.mark.parametrize(("spectrogram", "text"), [
+    (np.zeros((9, 8, 8)), "all 9 samples are unusable"),
+    (np.ones((9, 8, 8)), "of standard deviation 0, were drawn to train"),
+    (np.ones((1, 8, 8)), "two at least, for training"),
+    (-np.ones((9, 8, 8)), "has negative values"),
+    (blobs(2)[0], "1 usable samples, of standard deviation"),
+    (blobs(N)[0].astype(float) * 1e300, "samples are unusable"),
+], ids=["zero", "constant", "one", "negative", "two", "too large for float32"])  # fmt: skip
 def test_data_that_cannot_be_trained_on(tmp_path, make_settings, spectrogram, text):
     path = write_samples(tmp_path / "bad.h5", spectrogram)
     assert text in refused(run_aec, make_settings(f"data.file={path}"))
-
-
-# ---- options ------------------------------------------------------------------------------------
 
 
 def test_paper_recipe(small_file, make_settings):

@@ -15,8 +15,6 @@ from RISCluster.stages.refine import run_dec
 from tests.conftest import blobs, write_samples
 from tests.stages.conftest import FAST, STAGES, content, metrics, refused, run_all, table
 
-# ---- run again ----------------------------------------------------------------------------------
-
 
 def test_finished_stages_are_left_alone(finished, capsys):
     folder = finished().run_folder
@@ -51,9 +49,6 @@ def test_changed_labels_are_scored_anew(finished, capsys):
     assert metrics(finished().run_folder / "DEC")["accuracy"] < 0.9
 
 
-# ---- refused ------------------------------------------------------------------------------------
-
-
 def test_other_data_or_network_or_an_older_stage_is_refused(finished, tmp_path):
     folder = finished().run_folder
     before = content(folder)
@@ -83,9 +78,6 @@ def test_bad_input_leaves_finished_stages_as_they_are(finished, tmp_path):
         refused(stage, finished(*words))
         assert content(folder) == before
         assert {path.name for path in folder.iterdir()} == {"AEC", "GMM", "DEC"}
-
-
-# ---- sweeps -------------------------------------------------------------------------------------
 
 
 def test_sweep_resumes_where_it_stopped_and_takes_the_best(finished, monkeypatch, capsys):
@@ -119,9 +111,6 @@ def test_sweep_resumes_where_it_stopped_and_takes_the_best(finished, monkeypatch
     names = ("gamma=0", "gamma=0.5")
     scores = {n: metrics(folder / "DEC/sweep" / n)["calinski_harabasz_data"] for n in names}
     assert metrics(folder / "DEC")["sweep_best"] == max(scores, key=scores.get)
-
-
-# ---- figures and closing lines ------------------------------------------------------------------
 
 
 def test_figures_report_and_closing_lines(finished, empty_figures, monkeypatch, capsys):

@@ -1,0 +1,76 @@
+"""Mistakes of users end in one line that names them, and write nothing."""
+
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.conftest import write_small_file
+from tests.fibre.fibre import record
+from tests.waveforms.waves import MIDNIGHT, noise, write
+
+CENTRE = "http://127.0.0.1:65000"
+DOWNLOAD = "download --network XX --station AAA --channel HHZ --start 2020-01-01 --end 2020-01-02 "
+DOWNLOAD += f"--provider {CENTRE} -o out"
+EXPORT = "export --run run --format csv -o x.csv"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, made_run):
+    path = tmp_path_factory.mktemp("errors")
+    write(path / "a.mseed", ("XX.AAA..HHZ", MIDNIGHT, 50.0, noise(120, 50.0)))
+    record(path / "das.h5", np.zeros((200, 4)))
+    with h5py.File(path / "blocks.h5", "w") as file:  # as of Febus, and no cube
+        file["fa1/Source1/Zone1/SR"] = np.zeros((10, 250, 4))
+    write_small_file(path / "small.h5")
+    shutil.copytree(made_run, path / "run")
+    return path
+
+
+@pytest.mark.parametrize(("words", "text"), [
+    ("build -o set.h5", "SettingsError: command line: no waveforms given"),
+    ("build a.mseed", "no -o FILE.h5 given; give it, or --picture FILE.png"),
+    ("build a.mseed -o set.csv", "a file ending in .h5 or .hdf5"),
+    ("build none.mseed -o set.h5", "DataError: none.mseed: no such file"),
+    ("build a.mseed -o set.h5 build.sta=60", "SettingsError: [build] sta = 60, lta = 30, on = 15"),
+    ("build a.mseed -o set.h5 build.off=16", "allowed: sta below lta, off at most on"),
+    ("build a.mseed -o set.h5 --workers 1.5", "1.5 is not allowed; allowed: whole numbers from 0"),
+    ("associate", "no data set given"),
+    ("cube das.h5 -o cube.txt", "a name that ends with .zarr or .h5 or .hdf5"),
+    ("cube -o cube.h5", "no records given"),
+    ("cube das.h5 -o cube.h5 records.window=9", "longer than the record of 2 s"),
+    ("cube blocks.h5 -o cube.h5", "records.dataset = auto is not one numeric data set"),
+    (f"{DOWNLOAD} --start yesterday", "--start: invalid time value: 'yesterday'"),
+    (f"{DOWNLOAD} --end 2019-12-31", "--end is not after --start"),
+    (f"{DOWNLOAD} --box 1 2 3", "--box: expected 4 arguments"),
+    (f"{DOWNLOAD} --box 0 1 0 1 --circle 0 0 1", "--box and --circle are both given"),
+    (DOWNLOAD, f"{CENTRE}: can't list stations: No FDSN services"),
+    ("info missing.h5", "DataError: missing.h5: no such file"),
+    ("info small.h5 das.h5 --picture x.png", "--picture is of one file"),
+    ("info small.h5 --picture small.h5/x.png", "can't be written"),
+    ("info small.h5 --picture x.gif", "x.gif is not allowed; allowed: a name that ends"),
+    ("predict small.h5 --run run -o l.txt", "a name that ends with .csv"),
+    ("predict no.h5 --run run -o l.csv", "no such file"),
+    ("predict --follow no --run run -o l.csv", "--follow needs a folder that exists"),
+    ("predict x.h5 --follow . --run run -o l.csv", "give files to label as one set, or"),
+    ("predict --follow . --run run -o l.csv --overwrite", "--overwrite is not allowed"),
+    ("report", "command line: the following arguments are required: --run"),
+    ("report --run run more", "no setting 'more'; write section.key=value"),
+    ("report --run run report.station=x", "no setting 'report.station'"),
+    ("report --run none", "none: no such run folder; give one as Outputs/demo"),
+    ("report --run run -o x.txt", "--output: x.txt is not allowed; allowed: a name that ends with"),
+    (f"{EXPORT} report.stationz=x", "no setting 'report.stationz' .did you mean report.stations?"),
+    (f"{EXPORT} --clusters 1,x", "--clusters: invalid numbers value: '1,x'"),
+    (f"{EXPORT} --clusters 9", "--clusters 9: "),
+    (f"{EXPORT} --min-probability 2", "2 is not allowed; allowed: numbers from 0 to 1"),
+    ("compare run", "give two or more different run folders"),
+    ("compare run run", "give two or more different run folders"),
+    ("compare run nothing", "nothing: no such run folder"),
+])  # fmt: skip
+def test_one_line(folder, refused, monkeypatch, words, text):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    before = sorted(folder.rglob("*"))
+    refused(words.split(), text)
+    assert sorted(folder.rglob("*")) == before
