@@ -171,7 +171,7 @@ def _seasons(text: str) -> tuple[Months, ...]:
     return seasons
 
 
-# By how the description of what is allowed begins; others are any text.
+# By how the description of what is allowed begins, the first that fits
 FORMS: dict[str, Callable[[str], Any]] = {
     "a whole number": int,
     "a number": float,
@@ -190,6 +190,8 @@ FORMS: dict[str, Callable[[str], Any]] = {
     "indices": lambda text: Numbers(_whole_numbers(text, 200)),
     "letters, or station codes": _components,
     "seasons": _seasons,
+    **dict.fromkeys(("a folder", "path of", "the path of", "codes", "names", "NET.STA"), str),
+    "a pattern": str,
 }
 LIMITS = {"from": operator.ge, "above": operator.gt, "to": operator.le, "below": operator.lt}
 YES_NO = configparser.ConfigParser.BOOLEAN_STATES
@@ -203,7 +205,7 @@ class Key(NamedTuple):
     sentence: str
     allowed: str
     words: Sequence[str]
-    form: str | None  # begins as one of `FORMS`, or is any text
+    form: str | None  # begins as one of `FORMS`
     takes_sweep: bool  # several values with commas are a sweep
 
     def value(self, text: str) -> Any:
@@ -216,7 +218,7 @@ class Key(NamedTuple):
         if text in self.words:
             return None if self.form and self.words == ["none"] else text
         _require(bool(self.form and text))
-        value = next((FORMS[start] for start in FORMS if self.form.startswith(start)), str)(text)
+        value = next(FORMS[start] for start in FORMS if self.form.startswith(start))(text)
         for number in value if isinstance(value, tuple) else [value]:
             if isinstance(number, int | float):
                 _require(math.isfinite(number))
@@ -241,6 +243,8 @@ def _read_keys() -> dict[str, Key]:
             allowed = allowed.removeprefix("list of ")
             found = re.fullmatch(r"(\S+(?: \| \S+)*)(?:, or (.+))?", allowed)
             words, form = (found[1].split(" | "), found[2]) if found else ([], allowed)
+            if form and not form.startswith((*FORMS,)):
+                raise ValueError(f"config.ini: [{section}] {name}: '{form}' is none of FORMS")
             keys[f"{section}.{name}"] = Key(sentence, allowed, words, form, takes_sweep)
     return keys
 

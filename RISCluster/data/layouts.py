@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import re
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -139,16 +140,22 @@ class SpectrogramFile(contextlib.AbstractContextManager):
     """An open file of spectrograms, whatever its layout.
 
     `paths` are its files, and `dataset` is the name of the spectrograms inside. A sample has the
-    `shape` (F, T), or (C, F, T) with several `components`, which have names as Z, N, E. Axes are
-    `frequency` (F,) and `time` (T,), float64; numbers of bins where the file has none.
+    `shape` (F, T), or (C, F, T) with several `components`, which have names such as Z, N, E. Axes
+    are `frequency` (F,) and `time` (T,), float64; numbers of bins where the file has none.
 
-    A layout defines `read_blocks(index)`, which yields indices (n,) and samples (n, *shape) float32
-    as stored of `index` (ascending) in blocks, and `column(name, start, stop)`, one of `COLUMNS` of
-    samples `start` to `stop`, or None: times (ISO 8601 UTC with Z) and trace ids as a list of str,
-    '' where unknown; others as an array, float64 with NaN, or int64 with -1 for none.
+    A layout sets the attributes below and defines `read_blocks` and `column`.
     """
 
-    layout, components, waveform_unit = "", ("",), ""
+    layout: str = ""
+    components: tuple[str, ...] = ("",)
+    waveform_unit: str = ""
+    n_samples: int
+    n_frequencies: int
+    n_times: int
+    frequency: np.ndarray
+    frequency_unit: str  # Hz or bin
+    time: np.ndarray
+    time_unit: str  # s, bin, or step of a cube without times
 
     def __init__(
         self, store: Storage, dataset: str, wanted: tuple[str, ...], names: dict[str, list[str]]
@@ -182,6 +189,18 @@ class SpectrogramFile(contextlib.AbstractContextManager):
 
     def __exit__(self, *_: object) -> None:
         self._store.close()
+
+    @abstractmethod
+    def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Indices (n,) and samples (n, *shape), float32, as stored, of an ascending index."""
+
+    @abstractmethod
+    def column(self, name: str, start: int = 0, stop: int | None = None) -> Any:
+        """One of `COLUMNS` of samples `start` to `stop`, or None where the file does not have it.
+
+        Times (ISO 8601 UTC with Z) and trace ids are a list of str, '' where unknown; others an
+        array, float64 with NaN, or int64 with -1 for none.
+        """
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Samples `start` to `stop` as stored: (n, *shape), float32."""

@@ -35,8 +35,10 @@ def save_model(
     fingerprint: str, **more: str,
 ) -> None:  # fmt: skip
     """Write the model.pt of a stage; `more` are further values of it."""
+    network = asdict(model.shape)
+    network["n_components"] = network.pop("n_channels")  # the name in files
     content = {
-        "network": asdict(model.shape),
+        "network": network,
         "preparation": dict(vars(preparation)),
         "variance": variance,
         "data": fingerprint,
@@ -57,7 +59,8 @@ def load_model(path: Path, kind: str, file: SpectrogramFile | None = None) -> Tr
     content = load_checkpoint(path, f"{kind} model")
     try:
         network, state = content["network"], content["state"]
-        shape = NetworkShape(**network | {"fixed": FixedFeatureSizes(**network["fixed"])})
+        n_channels, fixed = network.pop("n_components", 1), FixedFeatureSizes(**network["fixed"])
+        shape = NetworkShape(**network | {"n_channels": n_channels, "fixed": fixed})
         model: AEC | DEC = AEC(shape)
         if kind == "DEC":
             model = DEC(model, ClusteringLayer(torch.zeros_like(state["clustering.centroids"])))
@@ -71,7 +74,7 @@ def load_model(path: Path, kind: str, file: SpectrogramFile | None = None) -> Tr
         raise CheckpointError(
             f"{path}: not what this version writes ({error}); run {kind}'s script again"
         ) from None
-    size = shape.n_components, shape.n_frequencies, shape.n_times
+    size = shape.n_channels, shape.n_frequencies, shape.n_times
     if file is not None and size != (len(file.components), *file.shape[-2:]):
         raise CheckpointError(
             f"{path}: its network takes spectrograms of {size_text(size)}, and {file.path} has "
