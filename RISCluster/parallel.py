@@ -143,7 +143,9 @@ def _pool(settings: RunSettings, workers: int) -> Iterator[Parallel]:
     """Pool that runs calls of `joblib.delayed`, each when a worker is free."""
     backend, address = settings.backend, settings.scheduler
     if backend != "processes" and address is None:
-        raise SettingsError(f"[run] backend = {backend} needs run.scheduler, as tcp://host:8786")
+        raise SettingsError(
+            f"[run] backend = {backend} needs run.scheduler, such as tcp://host:8786"
+        )
     options = {"backend": backend, "n_jobs": -1}
     with ExitStack() as stack:
         try:

@@ -67,7 +67,7 @@ PRESETS = {  # of [build], where the defaults, which are "ris", differ; sources 
 
 
 class Band(NamedTuple):
-    """A range, as of frequencies in Hz or distances in m: ``low-high``."""
+    """A range, for example of frequencies in Hz or distances in m: ``low-high``."""
 
     low: float
     high: float
@@ -582,8 +582,8 @@ def read_ini(path: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError, configparser.Error) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise SettingsError(
-            f"{path}: can't be read as settings: {reason}; give a file of lines as '[section]' or "
-            "'key = value' with --config, or start in the folder that holds config.ini"
+            f"{path}: can't be read as settings: {reason}; give a file of lines such as "
+            "'[section]' or 'key = value' with --config, or start in the folder of config.ini"
         ) from None
     texts = ((section, *item) for section in parser.sections() for item in parser.items(section))
     return {f"{section}.{key}": text.strip() for section, key, text in texts}
@@ -612,7 +612,7 @@ def parse_stage(description: str, words: Sequence[str] | None) -> argparse.Names
     kind = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=description, formatter_class=kind)
     add_config(parser)
-    text = "settings that replace those of the file, as run.name=rutford aec.lr=1e-4"
+    text = "settings that replace those of the file, such as run.name=rutford aec.lr=1e-4"
     parser.add_argument("settings", nargs="*", metavar="section.key=value", help=text)
     return parser.parse_intermixed_args(words)
 

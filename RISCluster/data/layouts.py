@@ -461,7 +461,7 @@ def choose_dataset(store: Storage, layout: str, dataset: str) -> tuple[str, str]
         what = f"data set '{dataset}'" if is_given else "single data set"
         there = [f"{name} {array.shape}" for name, array in store.arrays.items()][:MAX_LISTED]
         raise DataError(
-            f"{store.path}: no {what} of three dimensions, as 'spectrogram' (layout samples), "
+            f"{store.path}: no {what} of three dimensions, such as 'spectrogram' (layout samples), "
             f"'4.0/Spectrogram' (ris) or 'data' (cube); the file has {', '.join(there) or 'none'}; "
             "set data.dataset and data.layout, or make spectrograms with the commands build or cube"
         )

@@ -53,7 +53,7 @@ class Overlap:
         return self.share(self.counts.max(1).sum())
 
     def share(self, n: int) -> float:
-        """That of a number of samples; NaN without samples."""
+        """Fraction that `n` samples are of all with both labels; NaN without any."""
         return int(n) / self.n if self.n else float("nan")
 
     @cached_property

@@ -51,7 +51,7 @@ RATES = (1e-4, 1e6)  # Hz: light takes longer through 100 m; an interval in ns w
 AGREE = 2e-3  # relative difference of sampling rates that are the same, as stamps jitter
 LEAST_JUMP = 0.75  # samples
 MAX_JUMPS = 0.1  # of all time stamps; more are jitter, or stamps of whole blocks
-COMPARABLE = 0.1  # of the largest data set: another of this size may as well be the one meant
+COMPARABLE = 0.1  # of the largest data set: with another of this size the choice is not clear
 SMALL = 8  # values of a data set that is a named value
 PICKLED = b"dascore"  # in the first bytes of a file that would execute code
 
@@ -329,7 +329,7 @@ class _Reader:
 
 
 def read_dascore_header(path: Path, settings: RecordsSettings) -> Record:
-    """Header of a file of evenly spaced (time, channel), as TDMS and those of Febus."""
+    """Header of a file of evenly spaced (time, channel), such as TDMS and those of Febus."""
     dascore = need("dascore")
     try:
         with path.open("rb") as file, warnings.catch_warnings():

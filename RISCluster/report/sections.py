@@ -46,7 +46,10 @@ def overview(results: Results) -> Context:
             where = f"{results.place} {catalogue.stations[at]}"
             found.append(f"{share:.1%} of cluster {titles[label]} are from {where} alone.")
     if not results.stage.metrics.get("refined", True):
-        found.append("Refinement separated neighbours: the labels of DEC are the mixture's.")
+        found.append(
+            "Refinement was rejected, because it separated neighbours: the labels of DEC are the "
+            "mixture's."
+        )
     elif results.refinement and results.refinement.share_moved > MOVED:
         found.append(f"Refinement changed {results.refinement.share_moved:.1%} of the labels.")
     if sizes.sum() < FEW * len(sizes):

@@ -28,7 +28,7 @@ def test_settings_of_words_and_of_a_file(run_folder, here, capsys, monkeypatch):
     [
         (["more"], "no setting 'more'; write section.key=value"),
         (["report.station=x"], "no setting 'report.station'"),
-        (["--run", "none"], "none: no such run folder; give one as Outputs/demo"),
+        (["--run", "none"], "none: no such run folder; give one such as Outputs/demo"),
         (["-o", "x.txt"], "--output: x.txt is not allowed; allowed: a name that ends with .html"),
     ],
 )
