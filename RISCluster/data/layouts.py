@@ -67,7 +67,7 @@ def as_column(array: Any, *ranges: tuple[int, int | None]) -> Column:
 
 def find_coordinate(store: Storage, array: Any, role: str, names: Sequence[str]) -> Column | None:
     """The coordinate of a role: that of its dimension, or one of `names`, first for channels."""
-    own, roles = [], storage.roles_of(array)
+    of_dimension, roles = [], storage.roles_of(array)
     if role in roles:
         axis = roles.index(role)
         place = f"{array.name.rpartition('/')[0]}/{storage.dimension_names(array)[axis]}"
@@ -79,10 +79,10 @@ def find_coordinate(store: Storage, array: Any, role: str, names: Sequence[str])
             if column.values.dtype.kind in "iu":
                 dense = np.rint(dense).astype(np.int64)
             return column._replace(values=column.values[0] + dense)
-        own = [*array.dims[axis].values()][:1] if isinstance(array, h5py.Dataset) else []
-        own.append(store.get(place))
+        of_dimension = [*array.dims[axis].values()][:1] if isinstance(array, h5py.Dataset) else []
+        of_dimension.append(store.get(place))
     others = [store.get(name) for name in names]
-    for item in others + own if role == "channel" else own + others:
+    for item in others + of_dimension if role == "channel" else of_dimension + others:
         if item is not None and storage.is_variable(item):
             return as_column(item)
     return None

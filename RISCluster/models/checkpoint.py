@@ -85,11 +85,13 @@ def load_model(path: Path, kind: str, file: SpectrogramFile | None = None) -> Tr
 
 def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], place: str | Path) -> None:
     """Load every parameter; a `CheckpointError` names those that are not of this shape."""
-    own = model.state_dict()
-    shapes = [{name: tuple(x.shape) for name, x in found.items()} for found in (own, state)]
+    expected = model.state_dict()
+    shapes = [
+        {name: tuple(x.shape) for name, x in state_of.items()} for state_of in (expected, state)
+    ]
     wrong = [
         f"{name} has shape {shapes[1].get(name)} instead of {shapes[0].get(name)}"
-        for name in {**own, **state}
+        for name in {**expected, **state}
         if shapes[0].get(name) != shapes[1].get(name)
     ]
     if wrong:

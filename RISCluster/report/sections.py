@@ -75,15 +75,15 @@ def cards(results: Results) -> Context:
     medians = cluster_medians(file, stage.labels, stage.n_clusters)
     medians = medians.dropna(subset=[*MEASURES]) if {*MEASURES} <= {*medians} else medians.iloc[:0]
     edges = pairwise(band_edges(file.frequency)) if len(medians) else [()] * len(BANDS)
-    measures, made = results.performances[-1].measures, []
+    measures, found_cards = results.performances[-1].measures, []
     for label in range(stage.n_clusters):
-        mine, best = labels == label, np.argsort(-stations[:, label], kind="stable")[:3]
+        is_member, best = labels == label, np.argsort(-stations[:, label], kind="stable")[:3]
         near = [at for at in np.argsort(distances[label]) if at != label]
-        made.append({
+        found_cards.append({
             "label": label, "size": int(stage.sizes[label]),
             "examples": [results.facts(i) for i in typical[label]],
-            "frequency": found.quartiles(found.frequency, mine),
-            "peak": found.quartiles(found.peak, mine),
+            "frequency": found.quartiles(found.frequency, is_member),
+            "peak": found.quartiles(found.peak, is_member),
             "measures": {key: x[label] for key, x in measures.items()},
             "events": None if events is None else events[label],
             "n_stations": (stations[:, label] > 0).sum(),
@@ -93,7 +93,7 @@ def cards(results: Results) -> Context:
             "medians": medians.loc[label].to_dict() if label in medians.index else None,
         })  # fmt: skip
     return {
-        "cards": made, "decibel": found.decibel, "n": len(found.index), "night": NIGHT,
+        "cards": found_cards, "decibel": found.decibel, "n": len(found.index), "night": NIGHT,
         "bands": dict(zip(BANDS, edges, strict=True)),
     }  # fmt: skip
 
