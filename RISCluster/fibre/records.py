@@ -181,11 +181,11 @@ def _read_stamps(column: Column, rate: float | None) -> tuple[float, int, list[S
     sizes, starts = np.diff(edges), found[edges[:-1]]
     longest = int(np.argmax(sizes))
     first, n = edges[longest], int(sizes[longest]) - 1
-    own = round_rate(n * SECOND / int(found[first + n] - found[first]), n)
-    if rate is not None and abs(own - rate) > AGREE * rate:
-        raise ValueError(f"they are at {own:g} Hz, and the sampling rate is {rate:g} Hz")
+    mean_rate = round_rate(n * SECOND / int(found[first + n] - found[first]), n)
+    if rate is not None and abs(mean_rate - rate) > AGREE * rate:
+        raise ValueError(f"they are at {mean_rate:g} Hz, and the sampling rate is {rate:g} Hz")
     parts = zip((starts - starts[0]).tolist(), edges.tolist(), sizes.tolist(), strict=False)
-    return rate or own, int(starts[0]), list(parts)
+    return rate or mean_rate, int(starts[0]), list(parts)
 
 
 def round_rate(rate: float, n: int) -> float:
