@@ -54,9 +54,9 @@ def write_samples(path: Path, spectrogram: np.ndarray, **columns) -> Path:
 
 def write_small_file(path: Path) -> Path:
     """96 samples of three classes, with labels, start times and trace ids."""
-    spectrogram, classes = blobs(96)
+    spectrogram, labels = blobs(96)
     times = [f"2016-01-01T00:{i // 60:02d}:{i % 60:02d}.000000Z" for i in range(96)]
-    return write_samples(path, spectrogram, labels=classes, starttime=times, trace_id=IDS)
+    return write_samples(path, spectrogram, labels=labels, starttime=times, trace_id=IDS)
 
 
 @pytest.fixture

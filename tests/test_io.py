@@ -1,6 +1,7 @@
 """Files: atomic writes, locks between processes, damage, hostile content."""
 
 import pickle
+import sys
 from multiprocessing import get_context
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from RISCluster import io as files
-from RISCluster.errors import CheckpointError, RunError
+from RISCluster.errors import CheckpointError, MissingPackage, RunError
 from RISCluster.io import locked, new_file
 from RISCluster.runtime import count
 
@@ -142,3 +143,9 @@ def test_nothing_is_executed(tmp_path):
 
 def test_numbers_with_their_noun():
     assert [count(n, "trace") for n in (0, 1, 1200)] == ["0 traces", "1 trace", "1,200 traces"]
+
+
+def test_a_missing_package_is_named_as_pip_knows_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(MissingPackage, match="pip install umap-learn$"):
+        files.need("umap")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from RISCluster.errors import CheckpointError, RunError, SettingsError
+from RISCluster.io import write_text
 from RISCluster.run_folder import StageFolder, load_run_settings
 from RISCluster.settings import first_command, run_name, stage_command
 
@@ -23,8 +24,7 @@ def finish(stage, inputs, text="w"):
 
 
 def test_new_then_resume_then_done_then_resume_where_a_result_is_lost(stage):
-    stage.path.mkdir(parents=True)
-    (stage.path / "provenance.json.partial").write_text("{")  # of a killed process
+    write_text(stage.path / "provenance.json.partial", "{")  # of a killed process
     assert stage.begin({"a": 1}, "[run]\n") == "new"
     assert (stage.path / "config.ini").read_text() == "[run]\n"
     for name in ("last.pt.partial", ".latent.npy.lock"):
@@ -45,9 +45,8 @@ def test_new_then_resume_then_done_then_resume_where_a_result_is_lost(stage):
 def test_results_of_other_settings_are_renamed_with_their_figures(stage):
     finish(stage, {"aec.lr": 0.1, "data": "abc"}, "0.1")
     figures = stage.run_folder / "figures"
-    figures.mkdir()
     for name in ("AEC_a.png", "AEC_b.png", "GMM_gallery.png"):
-        (figures / name).write_text("figure")
+        write_text(figures / name, "figure")
     changes = "new: aec.lr was 0.1, is 0.2; the samples of data.file changed; the existing results "
     assert stage.begin({"aec.lr": 0.2, "data": "def"}, "").startswith(f"{changes}are now in ")
     assert [path.name for path in figures.iterdir()] == ["GMM_gallery.png"]
@@ -60,8 +59,7 @@ def test_results_of_other_settings_are_renamed_with_their_figures(stage):
 
 
 def test_a_folder_of_another_program_is_renamed(stage):
-    stage.path.mkdir(parents=True)
-    (stage.path / "thesis.txt").write_text("mine")
+    write_text(stage.path / "thesis.txt", "mine")
     assert stage.begin({}, "").startswith("new: the existing results are now in")
     assert [path.read_text() for path in stage.run_folder.glob("AEC_*/thesis.txt")] == ["mine"]
 

@@ -72,7 +72,6 @@ class Series:
                     values = sample_packing(dataset).unpack(dataset[box[::turn]])
                     rows[:] = values if turn == 1 else values.T
             except Exception as error:  # readers raise many kinds for damaged bytes
-                rows[:] = np.nan
                 reason = " ".join(str(error).split())
                 lost.append((str(piece.path), f"samples can't be read, they are missing: {reason}"))
         return out, lost

@@ -35,6 +35,9 @@ from ..training.encode import encode_to
 SUMMARY = ("validation_mse", "mse_of_mean_spectrogram", "mean_probability", "silhouette_latent")
 SUMMARY += ("stability", "neighbour_agreement", "event_agreement_excess", "accuracy", "nmi", "ari")
 # Models of the stages before, which are inputs of a stage.
+FIT_KEYS = [  # by which DEC fits its mixture
+    f"gmm.{key}" for key in ("covariance_shrinkage", "fit_samples", "init", "n_init", "n_resamples")
+]
 MODELS = {"AEC": [], "GMM": ["AEC/model.pt"], "DEC": ["AEC/model.pt", "GMM/model.npz"]}
 
 
@@ -65,6 +68,8 @@ class Session:
             if events is not None:
                 inputs["event_id"] = hashlib.sha256(events.tobytes()).hexdigest()[:32]
         inputs |= settings.inputs(stage.lower(), "result")
+        if stage == "DEC":  # fits a mixture to the refined latents
+            inputs |= {key: settings.inputs("gmm", "result")[key] for key in FIT_KEYS}
         if stage != "GMM":
             precision = settings.run.precision
             inputs["run.precision"] = "fp32" if precision == "auto" else precision

@@ -82,7 +82,7 @@ def test_attributes_of_packing(tmp_path, zarr_format, dtype, fill, attributes, s
     stored = np.array(stored, dtype)
     with h5py.File(tmp_path / "p.h5", "w") as file:
         data = file.create_dataset("x", data=stored, fillvalue=fill)
-        if zarr_format:
+        if zarr_format:  # instead of HDF5
             data = zarr_array(tmp_path / "z", zarr_format, data=stored, fill_value=fill)
         data.attrs.update(attributes)
         if isinstance(values, str):

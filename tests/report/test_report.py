@@ -63,9 +63,6 @@ def test_what_fails_becomes_a_note(run_folder, monkeypatch, caplog):
     assert found["fault"].startswith("report_tree could not be drawn: KeyError")
 
 
-# ---- runs of less ----
-
-
 def test_less_is_refused_or_does_not_replace_more(run_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(report, "image_of", one_pixel)
     with pytest.raises(RunError, match=r"no labels or no data.* nowhere\.h5"):
@@ -103,9 +100,6 @@ def test_chosen_samples(run_folder, monkeypatch):
         write_report(run_folder, ["report.samples=95-96"])
 
 
-# ---- at the end of a run ----
-
-
 def test_missing_package_and_one_report_of_a_sweep(run_folder, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "openTSNE", None)
     with pytest.raises(MissingPackage, match="pip install openTSNE"):
@@ -122,9 +116,6 @@ def test_missing_package_and_one_report_of_a_sweep(run_folder, monkeypatch, caps
     assert made == [run_folder]
     assert "the report could not be made: KeyError" in capsys.readouterr().out
     assert (run_folder / "DEC/metrics.json").exists()
-
-
-# ---- figures ----
 
 
 def test_what_stages_have_drawn_is_not_drawn_again(run_folder, monkeypatch):

@@ -95,9 +95,6 @@ def test_no_run(tmp_path):
         pass
 
 
-# ---- names and corrections ----------------------------------------------------------------------
-
-
 def names_csv(run_folder, *names):
     sizes = json.loads((run_folder / "DEC/metrics.json").read_text())["cluster_sizes"]
     rows = [f"DEC,{k},{sizes[k]},{name}\n" for k, name in enumerate(names)]

@@ -32,6 +32,13 @@ def test_finished_stages_are_left_alone(finished, capsys):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
+def test_changed_settings_of_the_mixture_label_anew(finished, capsys):
+    run_dec(finished("gmm.select=silhouette"))
+    assert "done already" in capsys.readouterr().out
+    run_dec(finished("gmm.covariance_shrinkage=50"))
+    assert "done already" not in capsys.readouterr().out
+
+
 def test_changed_labels_are_scored_anew(finished, capsys):
     with h5py.File(finished().data.file, "a") as file:
         file["labels"][:] = 0

@@ -100,7 +100,7 @@ def test_sliding_windows_in_small_blocks(folder, tmp_path, monkeypatch):
 
 def test_midnight_leaves_no_seam(tmp_path):
     """Two pieces that meet at midnight give what one stretch over noon would give."""
-    data, start = eventful(480, (60, 150, 239.5, 240.5 + 6, 300, 400)), MIDNIGHT + DAY
+    data, start = eventful(480, (60, 150, 233.5, 240, 300, 400)), MIDNIGHT + DAY
     shift, early = np.timedelta64(start - 240 * SECOND - NOON, "ns"), data[: 240 * 50]
     pieces = (ID, start - 240 * SECOND, RATE, early), (ID, start, RATE, data[240 * 50 :])
     write(tmp_path / "seams.mseed", *pieces)

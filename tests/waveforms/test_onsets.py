@@ -51,10 +51,11 @@ def test_windows_begin_before_the_onset(source, tmp_path):
 
 
 def test_windows_that_overlap_or_begin_late(source, tmp_path, logged):
-    lines = [f"{at(onset)},{at(peak)},{IDS[0]}" for onset, peak in ((30, 30), (32, 32), (60, 63))]
+    moments = (30, 30), (32, 32), (34, 34), (60, 63)
+    lines = [f"{at(onset)},{at(peak)},{IDS[0]}" for onset, peak in moments]
     made(source, picks(tmp_path / "p.csv", "onset,peak_time,trace_id", *lines))
-    assert logged("1 of 3 windows overlap the one before on the same trace: set build.length sh")
-    assert logged("1 of 3 windows begin after their onset: set build.length, or build.before of a")
+    assert logged("2 of 4 windows overlap the one before on the same trace: set build.length sh")
+    assert logged("1 of 4 windows begin after their onset: set build.length, or build.before of a")
 
 
 @pytest.mark.parametrize(
