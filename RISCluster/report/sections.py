@@ -122,8 +122,8 @@ def samples_to_look_at(results: Results) -> list[tuple[int, str]]:
         (x.Index, why(x.event_share * x.event_samples, x.event_samples, titles[x.event_label]))
         for x in odd.itertuples()
     ]
-    why = "unlike others: {:.1%} of the training samples are less likely".format
-    outlying = [(x.sample, why(x.less_likely)) for x in likely.outlying.itertuples()]
+    why = "outlier: less likely than {:.1%} of the training samples".format
+    outlying = [(x.sample, why(1 - x.less_likely)) for x in likely.outlying.itertuples()]
     found: dict[int, str] = {}
     for turn in zip_longest(between, disagreeing, outlying):
         for sample, why in filter(None, turn):
