@@ -102,7 +102,7 @@ def require_room(target: Path, n_bytes: int) -> None:
 
 
 class Address(type(Path())):
-    """Path of an object store, as s3://bucket/cube.zarr or https://host/cube.zarr."""
+    """Path of an object store, such as s3://bucket/cube.zarr or https://host/cube.zarr."""
 
     def __str__(self) -> str:
         return re.sub(r"^(\w+):/+", r"\1://", super().__str__())

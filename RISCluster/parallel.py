@@ -143,7 +143,9 @@ def _pool(settings: RunSettings, workers: int) -> Iterator[Parallel]:
     """Pool that runs calls of `joblib.delayed`, each when a worker is free."""
     backend, address = settings.backend, settings.scheduler
     if backend != "processes" and address is None:
-        raise SettingsError(f"[run] backend = {backend} needs run.scheduler, as tcp://host:8786")
+        raise SettingsError(
+            f"[run] backend = {backend} needs run.scheduler, such as tcp://host:8786"
+        )
     options = {"backend": backend, "n_jobs": -1}
     with ExitStack() as stack:
         try:
@@ -189,20 +191,20 @@ def _do(
     os.chdir(folder)  # of the command, in which relative paths are
     if path.exists() and _marker(path).exists():
         return number, read_json(_marker(path))
-    own, claim = path.with_name(f".{uuid.uuid4().hex}"), path.with_name(f"{path.name}.begun")
+    temporary, claim = path.with_name(f".{uuid.uuid4().hex}"), path.with_name(f"{path.name}.begun")
     try:
         claim.touch(exist_ok=is_last)
     except FileExistsError:
         return number, None
     try:
         with threadpool_limits(1):  # sums of several threads differ in the last digits
-            summary = plain(work(task, own))
-        with own.open("rb") as file:
+            summary = plain(work(task, temporary))
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())  # on disk before its marker is
-        own.replace(path)
-        write_json(own, summary)
-        own.replace(_marker(path))
+        temporary.replace(path)
+        write_json(temporary, summary)
+        temporary.replace(_marker(path))
     finally:
-        remove_quietly(own)
+        remove_quietly(temporary)
         remove_quietly(claim)
     return number, summary

@@ -67,7 +67,7 @@ PRESETS = {  # of [build], where the defaults, which are "ris", differ; sources 
 
 
 class Band(NamedTuple):
-    """A range, as of frequencies in Hz or distances in m: ``low-high``."""
+    """A range, for example of frequencies in Hz or distances in m: ``low-high``."""
 
     low: float
     high: float
@@ -171,7 +171,7 @@ def _seasons(text: str) -> tuple[Months, ...]:
     return seasons
 
 
-# By how the description of what is allowed begins; others are any text.
+# By how the description of what is allowed begins, the first that fits
 FORMS: dict[str, Callable[[str], Any]] = {
     "a whole number": int,
     "a number": float,
@@ -190,6 +190,8 @@ FORMS: dict[str, Callable[[str], Any]] = {
     "indices": lambda text: Numbers(_whole_numbers(text, 200)),
     "letters, or station codes": _components,
     "seasons": _seasons,
+    **dict.fromkeys(("a folder", "path of", "the path of", "codes", "names", "NET.STA"), str),
+    "a pattern": str,
 }
 LIMITS = {"from": operator.ge, "above": operator.gt, "to": operator.le, "below": operator.lt}
 YES_NO = configparser.ConfigParser.BOOLEAN_STATES
@@ -203,7 +205,7 @@ class Key(NamedTuple):
     sentence: str
     allowed: str
     words: Sequence[str]
-    form: str | None  # begins as one of `FORMS`, or is any text
+    form: str | None  # begins as one of `FORMS`
     takes_sweep: bool  # several values with commas are a sweep
 
     def value(self, text: str) -> Any:
@@ -216,7 +218,7 @@ class Key(NamedTuple):
         if text in self.words:
             return None if self.form and self.words == ["none"] else text
         _require(bool(self.form and text))
-        value = next((FORMS[start] for start in FORMS if self.form.startswith(start)), str)(text)
+        value = next(FORMS[start] for start in FORMS if self.form.startswith(start))(text)
         for number in value if isinstance(value, tuple) else [value]:
             if isinstance(number, int | float):
                 _require(math.isfinite(number))
@@ -241,6 +243,8 @@ def _read_keys() -> dict[str, Key]:
             allowed = allowed.removeprefix("list of ")
             found = re.fullmatch(r"(\S+(?: \| \S+)*)(?:, or (.+))?", allowed)
             words, form = (found[1].split(" | "), found[2]) if found else ([], allowed)
+            if form and not form.startswith((*FORMS,)):
+                raise ValueError(f"config.ini: [{section}] {name}: '{form}' is none of FORMS")
             keys[f"{section}.{name}"] = Key(sentence, allowed, words, form, takes_sweep)
     return keys
 
@@ -578,8 +582,8 @@ def read_ini(path: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError, configparser.Error) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise SettingsError(
-            f"{path}: can't be read as settings: {reason}; give a file of lines as '[section]' or "
-            "'key = value' with --config, or start in the folder that holds config.ini"
+            f"{path}: can't be read as settings: {reason}; give a file of lines such as "
+            "'[section]' or 'key = value' with --config, or start in the folder of config.ini"
         ) from None
     texts = ((section, *item) for section in parser.sections() for item in parser.items(section))
     return {f"{section}.{key}": text.strip() for section, key, text in texts}
@@ -608,7 +612,7 @@ def parse_stage(description: str, words: Sequence[str] | None) -> argparse.Names
     kind = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=description, formatter_class=kind)
     add_config(parser)
-    text = "settings that replace those of the file, as run.name=rutford aec.lr=1e-4"
+    text = "settings that replace those of the file, such as run.name=rutford aec.lr=1e-4"
     parser.add_argument("settings", nargs="*", metavar="section.key=value", help=text)
     return parser.parse_intermixed_args(words)
 

@@ -30,8 +30,8 @@ from RISCluster.data.synthetic import write_demo
 from RISCluster.distributed import Ranks
 from RISCluster.evaluation.samples import mapped
 from RISCluster.io import open_rows
+from RISCluster.models.assignment import kl_divergence, target_distribution
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
-from RISCluster.models.clustering import kl_divergence, target_distribution
 from RISCluster.plots import latent
 from RISCluster.runs.labels import usable_sample
 from RISCluster.runtime import StopRequest, keep_freed_memory

@@ -88,7 +88,7 @@ def test_words_replace_the_file_and_later_words_earlier_ones(write):
         ("aec.n_features", ("4097",), "a whole number from 1 to 4,096"),
         ("data.validation_fraction", ("0", "1"), "a number above 0 to below 1"),
         ("data.amplitude", ("cubic",), "linear | sqrt | log"),
-        ("data.after", ("noon",), "a time as"),
+        ("data.after", ("noon",), "a time such as"),
         ("run.device", ("gpu", "cuda:"), "auto | cpu | cuda, or cuda:N"),
         ("run.name", ("a/b", "..", "a\tb", "-o"), "a folder name"),
         ("gmm.n_clusters", ("20-2", "0-3", "2-", "2-2000000000"), "numbers of clusters"),

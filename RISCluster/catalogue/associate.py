@@ -68,8 +68,8 @@ def _of_samples(
     offsets = clock_offsets(onsets, station, len(names), events.clock_offset, longest)
     for at in np.flatnonzero(offsets):
         log.warning(
-            f"{names[at]}: its clock seems to be late by {offsets[at]:.3g} s by the onsets of "
-            "other stations; corrected for association, not in the catalogue"
+            f"{names[at]}: its clock seems to be late by {offsets[at]:.3g} s according to the "
+            "onsets of other stations; corrected for association, not in the catalogue"
         )
     times = onsets - np.rint(offsets * SECOND).astype(np.int64)[station]
     if events.neighbours is None:

@@ -230,28 +230,28 @@ def _events(export: Export, place: str) -> list[Any]:
     has_onset, events = _has_onset(table), {}
     for row in (row for frame in export.frames() for row in frame.to_dict("records")):
         index, name, trace_id = row["index"], row["name"], row["trace_id"]
-        own, label, here = f"{index}", row["label"], f"{place}/{index}"
+        event_name, label, sample_name = f"{index}", row["label"], f"{place}/{index}"
         if pandas.notna(row["event_id"]):
-            own, label = f"event/{row['event_id']}", most[row["event_id"]]
-        if own not in events:
+            event_name, label = f"event/{row['event_id']}", most[row["event_id"]]
+        if event_name not in events:
             called = export.names.get(label, "")
             kind = "other event" if called else "not reported"
-            events[own] = Event(resource_id=f"{place}/{own}", event_type=kind)
-            events[own].event_descriptions = [EventDescription(text=_title(label, called))]
+            events[event_name] = Event(resource_id=f"{place}/{event_name}", event_type=kind)
+            events[event_name].event_descriptions = [EventDescription(text=_title(label, called))]
         text = (
             f"{_title(row['label'], name)}, probability {row['probability']:.6f}, sample {index} "
             f"{origin}, window from {row['starttime']} of trace {_in_xml(trace_id)}"
         )
-        events[own].comments.append(Comment(text=text, resource_id=f"{here}/comment"))
+        events[event_name].comments.append(Comment(text=text, resource_id=f"{sample_name}/comment"))
         if has_onset[index]:
             pick = Pick(
-                resource_id=f"{here}/pick",
+                resource_id=f"{sample_name}/pick",
                 time=UTCDateTime(row["onset"]),
                 waveform_id=WaveformStreamID(seed_string=seed_ids[trace_id]),
                 phase_hint=name if PHASE.fullmatch(name) else None,
                 evaluation_mode="automatic",
             )
-            events[own].picks.append(pick)
+            events[event_name].picks.append(pick)
     return list(events.values())
 
 

@@ -57,6 +57,15 @@ def _fit(
     return fit_mixture(latents, fit_kmeans(latents, k, n_init, seed).labels_, k, shrinkage)
 
 
+class Basis(NamedTuple):
+    """What the mixtures of every K are fitted to, and how."""
+
+    path: Path  # file of the latents, their blocks and trees
+    checksum: str  # of this file
+    settings: GmmSettings
+    seed: int
+
+
 class Resamples(NamedTuple):
     """Half-samples of latents, and the latents that are labelled."""
 
@@ -90,27 +99,27 @@ def labellings(
     """
     if n_clusters < 2 or any(len(latents) < n_clusters for latents, _ in drawn.parts):
         return None
-    n_init, found = min(n_init, MAX_N_INIT), []
+    n_init, labels = min(n_init, MAX_N_INIT), []
     for latents, trees in drawn.parts:
         mixture = _fit(latents, trees, n_clusters, n_init, seed, shrinkage)
-        found.append(mixture.posterior(drawn.labelled).argmax(1))
-    return np.stack(found)
+        labels.append(mixture.posterior(drawn.labelled).argmax(1))
+    return np.stack(labels)
 
 
 def stability(labels: np.ndarray) -> tuple[float, float]:
     """Mean adjusted Rand index of all pairs of `labellings` (H, m), and standard deviation."""
-    scores = [adjusted_rand_score(one, other) for one, other in combinations(labels, 2)]
+    scores = [adjusted_rand_score(first, second) for first, second in combinations(labels, 2)]
     return float(np.mean(scores)), float(np.std(scores))
 
 
 def temperature(mixture: Mixture, latents: np.ndarray, labels: np.ndarray) -> float:
     """Temperature at which the posterior of latents (m, D) predicts `labellings` (H, m) best."""
     log_densities = mixture.log_densities(latents)
-    own = log_densities.argmax(1)
+    mixture_labels = log_densities.argmax(1)
     k, votes = len(mixture.weights), []
-    for each in labels:
-        both = np.bincount(each * k + own, minlength=k**2).reshape(k, k)
-        votes.append(both.argmax(1)[each])  # the label that most latents of the same label have
+    for half in labels:  # (m,), by the mixture of a half-sample
+        counts = np.bincount(half * k + mixture_labels, minlength=k**2).reshape(k, k)
+        votes.append(counts.argmax(1)[half])  # the label that most latents of the same label have
     votes = np.stack(votes, axis=1)
 
     def loss(log_temperature: float) -> float:
@@ -137,26 +146,25 @@ def fit_mixtures(
     Latents (N, D), float64, have `blocks` of features, see `grow_trees`. Trees and mixtures are
     cached in `folder`, for a stage that is interrupted, until `remove_fits`.
     """
-    gmm, seed, basis = settings.gmm, settings.run.seed, folder / "fits.npz"
-    if not basis.exists():
+    gmm, seed, path = settings.gmm, settings.run.seed, folder / "fits.npz"
+    if not path.exists():
         trees = grow_trees(latents, blocks, seed) if gmm.init == "consensus" else None
         arrays = vars(trees) if trees else {}
-        write_npz(basis, latents=latents, blocks=np.array(blocks), **arrays)
+        write_npz(path, latents=latents, blocks=np.array(blocks), **arrays)
     if stop.signal_number:
         raise Stopped(
-            f"GMM stage: the trees of clusters are saved in {basis}; run the same command to "
-            "resume",
+            f"GMM stage: the trees of clusters are saved in {path}; run the same command to resume",
             stop.signal_number,
         )
-    inputs = basis, sha256(basis), gmm, seed
-    jobs = [Job(f"{k}.npz", (*inputs, k), {"basis": inputs[1], "k": k}) for k in numbers]
+    basis = Basis(path, sha256(path), gmm, seed)
+    jobs = [Job(f"{k}.npz", (basis, k), {"basis": basis.checksum, "k": k}) for k in numbers]
     workers = 1 if len(latents) < MIN_PARALLEL else min(cpu_count(), len(jobs))
     parts = Parts(folder / "fits", settings.run)
     # The largest K takes longest, and is begun first.
     parts.run(jobs[::-1], fit_number, workers, "Fitting mixtures", "K")
-    found = {k: read_npz(parts.path(job)) for k, job in zip(numbers, jobs, strict=True)}
-    rows = [Criteria(k, *found[k]["criteria"].tolist()) for k in numbers]
-    return {k: Mixture.from_arrays(found[k]) for k in numbers}, rows, _read(*inputs)[1]
+    fits = {k: read_npz(parts.path(job)) for k, job in zip(numbers, jobs, strict=True)}
+    rows = [Criteria(k, *fits[k]["criteria"].tolist()) for k in numbers]
+    return {k: Mixture.from_arrays(fits[k]) for k in numbers}, rows, _read(basis)[1]
 
 
 def remove_fits(folder: Path) -> None:
@@ -166,25 +174,23 @@ def remove_fits(folder: Path) -> None:
 
 
 @lru_cache(maxsize=1)
-def _read(
-    basis: Path, checksum: str, settings: GmmSettings, seed: int
-) -> tuple[np.ndarray, Trees | None, Resamples | None]:
-    """Latents, trees and half-samples, made once per process and checksum."""
-    arrays, halves = read_npz(basis), None
+def _read(basis: Basis) -> tuple[np.ndarray, Trees | None, Resamples | None]:
+    """Latents, trees and half-samples, made once per process and basis."""
+    arrays, halves, n_resamples = read_npz(basis.path), None, basis.settings.n_resamples
     latents, trees = arrays["latents"], Trees.from_arrays(arrays) if "links" in arrays else None
-    if settings.n_resamples is not None:
+    if n_resamples is not None:
         blocks = arrays["blocks"].tolist() if trees else None
-        halves = resamples(latents, blocks, settings.n_resamples, seed)
+        halves = resamples(latents, blocks, n_resamples, basis.seed)
     return latents, trees, halves
 
 
-def fit_number(inputs: tuple[Path, str, GmmSettings, int, int], path: Path) -> dict[str, Any]:
-    """Fit the mixture of one K, compute its criteria and write both to `path`: a `Job`.
+def fit_number(task: tuple[Basis, int], path: Path) -> dict[str, Any]:
+    """Fit the mixture of one K, compute its criteria and write both to `path`.
 
-    `inputs` are file and checksum of the basis, settings, seed and K. Returns lines for the log.
+    The `task` of a `Job` is basis and K. Returns lines for the log.
     """
-    *basis, settings, seed, k = inputs
-    latents, trees, halves = _read(*basis, settings, seed)
+    basis, k = task
+    settings, seed, (latents, trees, halves) = basis.settings, basis.seed, _read(basis)
     shrinkage, agreement = settings.covariance_shrinkage, NAN
     mixture = _fit(latents, trees, k, settings.n_init, seed, shrinkage)
     if trees is not None and 1 < k <= len(trees.index):
@@ -193,8 +199,8 @@ def fit_number(inputs: tuple[Path, str, GmmSettings, int, int], path: Path) -> d
     if halves is not None:
         votes = labellings(halves, k, settings.n_init, seed, shrinkage)
     if votes is not None:
-        found = temperature(mixture, halves.labelled, votes)
-        mixture, scores = replace(mixture, temperature=found), stability(votes)
+        divisor = temperature(mixture, halves.labelled, votes)
+        mixture, scores = replace(mixture, temperature=divisor), stability(votes)
     few = latents[subsample(len(latents), max(MAX_CRITERIA_SIZE, k), seed)]
     labels, silhouette = mixture.posterior(few).argmax(1), NAN
     if 1 < len(np.unique(labels)) < len(few):
@@ -203,7 +209,10 @@ def fit_number(inputs: tuple[Path, str, GmmSettings, int, int], path: Path) -> d
     gap = gap_statistic(few, k, inertia, seed, settings.gap_reference)
     bic, n = mixture.bic(latents, shrinkage), len(latents)
     aic = bic - mixture.n_parameters(n, shrinkage) * (np.log(n) - 2)
-    criteria = Criteria(k, bic, aic, silhouette, inertia, *gap, *scores, agreement)
+    criteria = Criteria(
+        n_clusters=k, bic=bic, aic=aic, silhouette=silhouette, inertia=inertia, gap=gap[0],
+        gap_std=gap[1], stability=scores[0], stability_std=scores[1], agreement=agreement,
+    )  # fmt: skip
     write_npz(path, criteria=np.array(criteria[1:]), **mixture.arrays())
     line = f"K = {k}: bic {bic:.6g}, silhouette {silhouette:.3f}, gap {gap[0]:.3f}"
     for name, value in {"stability": scores[0], "agreement of views": agreement}.items():

@@ -38,7 +38,7 @@ N_NEIGHBOURS = 10
 CONSENSUS_N_INIT = 10
 EM_STEPS = 2
 
-PATCHES_PER_CLUSTER = 8  # fewer straddle borders, more follow noise
+PATCHES_PER_CLUSTER = 8  # with fewer, patches hold samples of two clusters; with more, noise
 MAX_PATCHES = 400  # or one per cluster: joining takes their number cubed
 MIN_SEPARATION = 1e-3  # of neighbours; less is not measured
 
@@ -154,21 +154,22 @@ def fit_from_trees(
 ) -> Mixture:
     """Mixture of latents (N, D), float64, initialised by the consensus of views or joined patches.
 
-    Ward's criterion divides large clusters before it separates small ones. Patches joined across
-    open borders do not, but follow chains of noise where clusters touch. They are used if the
-    logarithm of the factor by which they separate fewer neighbours is more than the log-likelihood
-    per latent that they lose, and if no cluster is lost.
+    Ward's criterion divides large clusters before it separates small ones. Joining patches that
+    have many neighbours in common does not, but where clusters touch it joins them through a few
+    samples in between. Joined patches are used if log(s1 / s2) > L1 - L2 and no cluster is lost. s
+    is the share of separated neighbours (1 - `neighbour_agreement`), L the mean log-likelihood of a
+    latent, of the consensus (1) and of the joined patches (2).
     """
     known, mixtures, separated, likelihoods = latents[trees.index], [], [], []
     for clusters in (consensus(trees, n_clusters, seed), join_patches(trees, n_clusters)):
         labels = np.full(len(latents), -1)
         labels[trees.index] = pandas.factorize(clusters)[0]  # rounding does not change numbers
         mixtures.append(fit_mixture(latents, labels, n_clusters, shrinkage, EM_STEPS))
-        found = mixtures[-1].posterior(known).argmax(1)
-        separated.append(1 - neighbour_agreement(found, trees.neighbours))
+        labels = mixtures[-1].posterior(known).argmax(1)
+        separated.append(1 - neighbour_agreement(labels, trees.neighbours))
         likelihoods.append(mixtures[-1].log_likelihood(known).mean())
     gain = -np.diff(np.log(np.maximum(separated, MIN_SEPARATION)))[0]
-    complete = len(np.unique(found)) == n_clusters
+    complete = len(np.unique(labels)) == n_clusters
     return mixtures[1 if complete and gain > likelihoods[0] - likelihoods[1] else 0]
 
 
@@ -187,7 +188,7 @@ def consensus(trees: Trees, n_clusters: int, seed: int) -> np.ndarray:
 
 
 def join_patches(trees: Trees, n_clusters: int) -> np.ndarray:
-    """Labels (m,): patches of the first tree, joined where many neighbours lie across the border.
+    """Labels (m,): patches of the first tree, joined where many neighbours are in the other patch.
 
     Many do within a cluster and few between clusters, whatever their size.
     """

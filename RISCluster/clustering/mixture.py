@@ -46,8 +46,8 @@ class Mixture:
         """
         k, d = self.means.shape
         members, pseudo = n * self.weights, shrinkage * d
-        own = members / (members + pseudo) if pseudo else np.ones(k)
-        n_covariances = own.sum() + 1 - own.mean()
+        free = members / (members + pseudo) if pseudo else np.ones(k)
+        n_covariances = free.sum() + 1 - free.mean()
         return float(k - 1 + k * d + n_covariances * d * (d + 1) / 2)
 
     def log_densities(self, latents: np.ndarray) -> np.ndarray:
@@ -66,7 +66,7 @@ class Mixture:
             return log_densities + np.log(self.weights)
 
     def posterior(self, latents: np.ndarray) -> np.ndarray:
-        """Probability of each component: (N, D) to (N, K), rows sum to one."""
+        """Probability of each cluster: (N, D) to (N, K), rows sum to one."""
         log_densities = self.log_densities(np.asarray(latents, dtype=np.float64))
         tempered = log_densities / self.temperature
         return np.exp(tempered - logsumexp(tempered, axis=1, keepdims=True))

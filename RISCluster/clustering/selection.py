@@ -25,6 +25,7 @@ TITLES = {
     "stability": "stability",
     "agreement": "agreement of views",
 }
+HIGHEST = ("silhouette", "agreement")  # of these the largest value is best; of others the smallest
 STABILITY_TOLERANCE = 0.02  # of the adjusted Rand index, within which K are equally stable
 
 
@@ -94,7 +95,7 @@ def choose(rows: list[Criteria], criterion: str) -> int | None:
     if criterion == "stability":
         most = max(row.stability for row in scored)
         return max(row.n_clusters for row in scored if row.stability >= most - STABILITY_TOLERANCE)
-    sign = -1 if criterion in ("silhouette", "agreement") else 1
+    sign = -1 if criterion in HIGHEST else 1
     return min((sign * getattr(row, criterion), row.n_clusters) for row in scored)[1]
 
 

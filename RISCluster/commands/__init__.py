@@ -1,1 +1,1 @@
-"""``python -m RISCluster COMMAND``; `arguments` has the table of commands."""
+"""``python -m RISCluster COMMAND``; the functions `_add_*_commands` of `arguments` list them."""

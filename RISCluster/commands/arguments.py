@@ -16,8 +16,8 @@ from ..errors import SettingsError
 from ..settings import COMMANDS, SCRIPTS, add_config, package_command
 
 DATA, IMAGES = (".h5", ".hdf5"), (".png", ".pdf", ".svg")
-TIME_HELP = "UTC, as 2015-06-01T12:00"
-RUN_HELP = "finished run, as Outputs/rutford"
+TIME_HELP = "UTC, such as 2015-06-01T12:00"
+RUN_HELP = "finished run, such as Outputs/rutford"
 OVERWRITE_HELP = "replace existing outputs"
 WORKERS_HELP = "processes (default: one per processor, fewer for little work)"
 
@@ -96,7 +96,7 @@ def _add(
     parser.set_defaults(module=module)
     if section:
         add_config(parser)
-        parser.epilog += f" section.key=value words replace settings, as of [{section}]."
+        parser.epilog += f" section.key=value words replace settings, such as those of [{section}]."
     return parser.add_argument
 
 
@@ -105,8 +105,8 @@ def _add_waveform_commands(commands: Any) -> None:
     add = _add(commands, "make", "download", "fetch waveforms and StationXML from data centres",
                epilog="Existing files are not fetched again.")
     add("--network", metavar="CODES", required=True, help="codes with * and ?, several with commas")
-    add("--station", metavar="CODES", required=True, help="likewise, as DR*,RS08")
-    add("--channel", metavar="CODES", required=True, help="likewise, as HHZ")
+    add("--station", metavar="CODES", required=True, help="likewise, such as DR*,RS08")
+    add("--channel", metavar="CODES", required=True, help="likewise, such as HHZ")
     add("--location", metavar="CODES", default="*", help="likewise; --location=-- is the empty one")
     add("--start", metavar="TIME", type=time, required=True, help=TIME_HELP)
     add("--end", metavar="TIME", type=time, required=True, help=TIME_HELP)
@@ -157,7 +157,7 @@ def _add_set_commands(commands: Any) -> None:
     add("--picture", metavar="FILE", type=file(*IMAGES), help="also draw some samples")
 
     add = _add(commands, "make", "subset", "write chosen samples of several files as one", "data")
-    add("words", metavar="FILE", nargs="*", help="files, and settings as data.stations=DR0*")
+    add("words", metavar="FILE", nargs="*", help="files, and settings such as data.stations=DR0*")
     add("-o", "--output", metavar="FILE", type=file(*DATA), required=True, help="file to write")
     add("--overwrite", action="store_true", help=OVERWRITE_HELP)
 
@@ -175,7 +175,8 @@ def _add_run_commands(commands: Any) -> None:
     for (stage, name), help in zip(COMMANDS.items(), helps, strict=True):
         add = _add(commands, "", name, f"{help}; results in <run>/{stage} (as {SCRIPTS[stage]})",
                    stage.lower(), "The same command resumes a stage.")
-        add("words", metavar="section.key=value", nargs="*", help="as run.name=rutford aec.lr=1e-4")
+        add("words", metavar="section.key=value", nargs="*",
+            help="such as run.name=rutford aec.lr=1e-4")
 
     add = _add(commands, "results", "run", "run the three stages, and make the report", "run")
     add("words", metavar="FILE", nargs="*", help="spectrograms, several files as one set")
@@ -195,23 +196,24 @@ def _add_run_commands(commands: Any) -> None:
         help="of outliers, above which to warn (default: %(default)s)")
 
     add = _add(commands, "results", "report", "write report.html of a finished run", "report")
-    add("words", metavar="section.key=value", nargs="*", help="as report.stations=stations.xml")
+    add("words", metavar="section.key=value", nargs="*",
+        help="such as report.stations=stations.xml")
     add("--run", metavar="FOLDER", type=file(), required=True, help=RUN_HELP)
     add("-o", "--output", metavar="PAGE", type=file(".html"), help="write only the page, there")
 
     add = _add(commands, "results", "compare", "compare finished runs: settings, metrics, labels")
-    add("runs", metavar="RUN", nargs="*", type=file(), help="two or more, as Outputs/first")
+    add("runs", metavar="RUN", nargs="*", type=file(), help="two or more, such as Outputs/first")
     add("-o", "--output", metavar="CSV", type=file(".csv"), help="also write the table")
 
     add = _add(commands, "results", "export", "write the catalogue, picks or templates of a run")
-    add("words", metavar="section.key=value", nargs="*", help="as report.seasons=1-6,7-12")
+    add("words", metavar="section.key=value", nargs="*", help="such as report.seasons=1-6,7-12")
     add("--run", metavar="FOLDER", type=file(), required=True, help=RUN_HELP)
     add("--format", required=True, choices=("csv", "hdf5", "quakeml", "picks", "templates"),
         help="samples; events; picks as of SeisBench; stacked waveforms and mean spectra")
     add("-o", "--output", metavar="FILE", type=file(), required=True, help="of templates a folder")
     add("--overwrite", action="store_true", help=OVERWRITE_HELP)
     add("--stage", choices=("dec", "gmm"), help="default: the last that is complete")
-    add("--clusters", metavar="NUMBERS", type=numbers, help="only these, as 1,3")
+    add("--clusters", metavar="NUMBERS", type=numbers, help="only these, such as 1,3")
     add("--min-probability", metavar="P", type=number(0, 1), default=0, help="of the labels")
     add("--align", choices=("correlation", "onset"), default="correlation",
         help="waveforms of templates (default: %(default)s)")

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import re
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -66,7 +67,7 @@ def as_column(array: Any, *ranges: tuple[int, int | None]) -> Column:
 
 def find_coordinate(store: Storage, array: Any, role: str, names: Sequence[str]) -> Column | None:
     """The coordinate of a role: that of its dimension, or one of `names`, first for channels."""
-    own, roles = [], storage.roles_of(array)
+    of_dimension, roles = [], storage.roles_of(array)
     if role in roles:
         axis = roles.index(role)
         place = f"{array.name.rpartition('/')[0]}/{storage.dimension_names(array)[axis]}"
@@ -78,10 +79,10 @@ def find_coordinate(store: Storage, array: Any, role: str, names: Sequence[str])
             if column.values.dtype.kind in "iu":
                 dense = np.rint(dense).astype(np.int64)
             return column._replace(values=column.values[0] + dense)
-        own = [*array.dims[axis].values()][:1] if isinstance(array, h5py.Dataset) else []
-        own.append(store.get(place))
+        of_dimension = [*array.dims[axis].values()][:1] if isinstance(array, h5py.Dataset) else []
+        of_dimension.append(store.get(place))
     others = [store.get(name) for name in names]
-    for item in others + own if role == "channel" else own + others:
+    for item in others + of_dimension if role == "channel" else of_dimension + others:
         if item is not None and storage.is_variable(item):
             return as_column(item)
     return None
@@ -139,16 +140,22 @@ class SpectrogramFile(contextlib.AbstractContextManager):
     """An open file of spectrograms, whatever its layout.
 
     `paths` are its files, and `dataset` is the name of the spectrograms inside. A sample has the
-    `shape` (F, T), or (C, F, T) with several `components`, which have names as Z, N, E. Axes are
-    `frequency` (F,) and `time` (T,), float64; numbers of bins where the file has none.
+    `shape` (F, T), or (C, F, T) with several `components`, which have names such as Z, N, E. Axes
+    are `frequency` (F,) and `time` (T,), float64; numbers of bins where the file has none.
 
-    A layout defines `read_blocks(index)`, which yields indices (n,) and samples (n, *shape) float32
-    as stored of `index` (ascending) in blocks, and `column(name, start, stop)`, one of `COLUMNS` of
-    samples `start` to `stop`, or None: times (ISO 8601 UTC with Z) and trace ids as a list of str,
-    '' where unknown; others as an array, float64 with NaN, or int64 with -1 for none.
+    A layout sets the attributes below and defines `read_blocks` and `column`.
     """
 
-    layout, components, waveform_unit = "", ("",), ""
+    layout: str = ""
+    components: tuple[str, ...] = ("",)
+    waveform_unit: str = ""
+    n_samples: int
+    n_frequencies: int
+    n_times: int
+    frequency: np.ndarray
+    frequency_unit: str  # Hz or bin
+    time: np.ndarray
+    time_unit: str  # s, bin, or step of a cube without times
 
     def __init__(
         self, store: Storage, dataset: str, wanted: tuple[str, ...], names: dict[str, list[str]]
@@ -182,6 +189,18 @@ class SpectrogramFile(contextlib.AbstractContextManager):
 
     def __exit__(self, *_: object) -> None:
         self._store.close()
+
+    @abstractmethod
+    def read_blocks(self, index: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Indices (n,) and samples (n, *shape), float32, as stored, of an ascending index."""
+
+    @abstractmethod
+    def column(self, name: str, start: int = 0, stop: int | None = None) -> Any:
+        """One of `COLUMNS` of samples `start` to `stop`, or None where the file does not have it.
+
+        Times (ISO 8601 UTC with Z) and trace ids are a list of str, '' where unknown; others an
+        array, float64 with NaN, or int64 with -1 for none.
+        """
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Samples `start` to `stop` as stored: (n, *shape), float32."""
@@ -442,7 +461,7 @@ def choose_dataset(store: Storage, layout: str, dataset: str) -> tuple[str, str]
         what = f"data set '{dataset}'" if is_given else "single data set"
         there = [f"{name} {array.shape}" for name, array in store.arrays.items()][:MAX_LISTED]
         raise DataError(
-            f"{store.path}: no {what} of three dimensions, as 'spectrogram' (layout samples), "
+            f"{store.path}: no {what} of three dimensions, such as 'spectrogram' (layout samples), "
             f"'4.0/Spectrogram' (ris) or 'data' (cube); the file has {', '.join(there) or 'none'}; "
             "set data.dataset and data.layout, or make spectrograms with the commands build or cube"
         )

@@ -23,11 +23,13 @@ from ..errors import DataError
 from ..runtime import Progress, log
 from .layouts import READ_ROWS, SpectrogramFile
 
-# A shuffle that a disk can follow: blocks of neighbours are shuffled over the whole set, then
+# A shuffle that is fast on a disk: blocks of neighbours are shuffled over the whole set, then
 # samples within windows. A set within one window is fully shuffled.
 BLOCK = 64
 WINDOW = 4096
-GPU_ROWS = 1024  # samples sent to a GPU at a time, at least: each block costs 35 launches
+GPU_ROWS = (
+    1024  # samples sent to a GPU at a time, at least: each block costs 35 GPU kernel launches
+)
 WINDOW_BINS = WINDOW * 87 * 100  # at most: 143 MB, of which three are in memory
 
 LOG_DECADES = 4.0  # below the maximum of a sample; 40 dB of power
@@ -103,8 +105,9 @@ class Reader:
             negative = usable & (low < 0) & (amplitude != "linear")
             if negative.any() and not self.skip_negative:
                 raise DataError(
-                    f"{self.file.path}: sample {wanted[negative][0]} has negative values, as "
-                    f"decibels; [data] amplitude = {amplitude} needs power; set amplitude = linear"
+                    f"{self.file.path}: sample {wanted[negative][0]} has negative values, "
+                    f"such as decibels; [data] amplitude = {amplitude} needs power; set "
+                    "amplitude = linear"
                 )
             usable &= ~negative
             if not usable.all():

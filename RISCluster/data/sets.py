@@ -75,17 +75,19 @@ class DataSet(SpectrogramFile):
         sizes, n_events = [0], [0]
         for file in map(self.file, range(len(paths))):
             for name in ALIKE:
-                own, other = getattr(file, name), getattr(first, name)
-                if isinstance(own, np.ndarray):
-                    if np.allclose(own, other, rtol=0, atol=0.01 * (other[1] - other[0])):
+                value, expected = getattr(file, name), getattr(first, name)
+                if isinstance(value, np.ndarray):
+                    bin_width = expected[1] - expected[0]
+                    if np.allclose(value, expected, rtol=0, atol=0.01 * bin_width):
                         continue
-                    own, other = (f"{axis[0]:.6g} to {axis[-1]:.6g}" for axis in (own, other))
+                    axes = value, expected
+                    value, expected = (f"{axis[0]:.6g} to {axis[-1]:.6g}" for axis in axes)
                 elif name == "class_names":
-                    own, other = own(), other()
-                if own != other:
+                    value, expected = value(), expected()
+                if value != expected:
                     raise DataError(
-                        f"{file.path}: {name} is {own or 'unknown'}, and of {first.path} "
-                        f"{other or 'unknown'}; files of a set need the same {', '.join(ALIKE)}"
+                        f"{file.path}: {name} is {value or 'unknown'}, and of {first.path} "
+                        f"{expected or 'unknown'}; files of a set need the same {', '.join(ALIKE)}"
                     )
             self._columns |= {name for name in COLUMNS if file.column(name, 0, 1) is not None}
             events = file.column("event_id")

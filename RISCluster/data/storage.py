@@ -50,9 +50,9 @@ def stamp(path: Path) -> list[str | int]:
 
 def _sources(dataset: h5py.Dataset) -> Iterator[tuple[Path, Any]]:
     """Files that a virtual data set is read from, with the mapping of each part of it."""
-    own = Path(os.fsdecode(dataset.file.filename))
+    path = Path(os.fsdecode(dataset.file.filename))
     for part in dataset.virtual_sources():
-        yield own if part.file_name == "." else own.parent / part.file_name, part
+        yield path if part.file_name == "." else path.parent / part.file_name, part
 
 
 def other_files(path: Path) -> list[str]:
@@ -189,9 +189,9 @@ WITH_COMPONENTS = ("sample", "component", "frequency", "time")
 
 def attributes_of(array: Any) -> dict[str, Any]:
     """Attributes of an array or group without those that HDF5 and netCDF have for themselves."""
-    own = r"CLASS|NAME|DIMENSION_L\w+|REFERENCE_LIST|_N(etcdf4|C)\w+"
+    internal = r"CLASS|NAME|DIMENSION_L\w+|REFERENCE_LIST|_N(etcdf4|C)\w+"
     with explain(place_of(array), f"attributes of {array.name}"):
-        return {key: value for key, value in array.attrs.items() if not re.fullmatch(own, key)}
+        return {key: value for key, value in array.attrs.items() if not re.fullmatch(internal, key)}
 
 
 def text_attribute(array: Any, name: str) -> str:

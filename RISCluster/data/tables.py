@@ -32,7 +32,7 @@ def natural_key(text: str) -> list[tuple[int, str]]:
 
 
 def is_gap(cells: pandas.Series) -> pandas.Series:
-    """Whether cells hold no value, as '' or NaN."""
+    """Whether cells hold no value, such as '' or NaN."""
     return cells.str.lower().isin(GAPS)
 
 
@@ -139,7 +139,7 @@ def read_times(table: Table, names: Sequence[str] = ()) -> tuple[np.ndarray, set
     """
     cells, used = _time_texts(table, names)
     name = " and ".join(table.names[column] for column in used)
-    allowed = "allowed: UTC in ISO 8601, as 2016-01-31T12:00:00Z"
+    allowed = "allowed: UTC in ISO 8601, such as 2016-01-31T12:00:00Z"
     if re.search(_LOCAL, name):
         raise ValueError(f"column '{name}' holds times of a zone; {allowed}, or with an offset")
     times = parse_times(cells.to_numpy(str))

@@ -64,7 +64,7 @@ def unit_factor(quantity: str, unit: str) -> Any:
 
 
 def to_metres(values: Any, unit: str) -> tuple[Any, str]:
-    """Lengths in metres with their unit; those in another unit, as degrees, unchanged."""
+    """Lengths in metres with their unit; those in another unit, such as degrees, unchanged."""
     try:
         return values * unit_factor("length", unit), "m"
     except ValueError:

@@ -100,7 +100,7 @@ class Comparison(NamedTuple):
     names: list[str]  # (M,)
     data: list[str]  # data files, (M,)
     same_data: bool  # whether all label the same samples
-    settings: list[tuple[str, list[Any]]]  # that differ, as aec.lr; None for no stage
+    settings: list[tuple[str, list[Any]]]  # that differ, such as aec.lr; None for no stage
     metrics: list[tuple[str, list[Any]]]  # as DEC nmi; None for no stage
     differences: list[str | None]  # that forbid to compare each metric; None of one value alone
     ari: np.ndarray | None  # between final labels, (M, M); None where the data differ

@@ -53,7 +53,7 @@ class Overlap:
         return self.share(self.counts.max(1).sum())
 
     def share(self, n: int) -> float:
-        """That of a number of samples; NaN without samples."""
+        """Fraction that `n` samples are of all with both labels; NaN without any."""
         return int(n) / self.n if self.n else float("nan")
 
     @cached_property
@@ -80,21 +80,21 @@ def overlap(
     rows: np.ndarray, columns: np.ndarray, n_rows: int | None = None, n_columns: int | None = None
 ) -> Overlap:
     """Count samples by both of their labels (N,), which are negative for samples without one."""
-    both = (rows >= 0) & (columns >= 0)
-    rows, columns = rows[both].astype(np.int64), columns[both].astype(np.int64)
+    has_both = (rows >= 0) & (columns >= 0)
+    rows, columns = rows[has_both].astype(np.int64), columns[has_both].astype(np.int64)
     height = n_rows or int(rows.max(initial=0)) + 1
     width = n_columns or int(columns.max(initial=0)) + 1
     counts = np.bincount(rows * width + columns, minlength=height * width)
-    return Overlap(rows, columns, counts.reshape(height, width), int((~both).sum()))
+    return Overlap(rows, columns, counts.reshape(height, width), int((~has_both).sum()))
 
 
 def agreement(labels: np.ndarray, truth: np.ndarray | None) -> dict[str, float]:
     """Accuracy, NMI and ARI against known classes of any numbers; empty without common samples."""
-    both = np.zeros(len(labels), bool) if truth is None else (labels >= 0) & (truth >= 0)
-    if not both.any():
+    has_both = np.zeros(len(labels), bool) if truth is None else (labels >= 0) & (truth >= 0)
+    if not has_both.any():
         return {}
-    _, classes = np.unique(truth[both], return_inverse=True)
-    table = overlap(labels[both], classes)
+    _, classes = np.unique(truth[has_both], return_inverse=True)
+    table = overlap(labels[has_both], classes)
     return {"accuracy": table.accuracy, "nmi": table.nmi, "ari": table.ari}
 
 

@@ -85,8 +85,8 @@ def deviations(
     inner_product and silhouette_data of each sample, the last one of few; NaN for what is not
     known.
     """
-    own, n_bins = Preparation(preparation.amplitude, preparation.transform), math.prod(file.shape)
-    reader = Reader(file, own, torch.device("cpu"))
+    unscaled = Preparation(preparation.amplitude, preparation.transform)
+    reader, n_bins = Reader(file, unscaled, torch.device("cpu")), math.prod(file.shape)
     reader.skip_negative = True
     held = index[subsample(len(index), max(2, int(HELD / (4 * n_bins))), seed)]
     found, x = np.empty(0, np.int64), np.empty((0, n_bins), np.float32)
@@ -101,11 +101,11 @@ def deviations(
         means, values = np.full((k, n_bins), np.nan), np.full((len(index), 3), np.nan)
         for label in np.unique(labels[at]):
             members = labels[at] == label
-            mine = x[members].astype(np.float64)
-            mean = means[label] = mine.mean(0)
-            lengths = np.linalg.norm(mine, axis=1) * np.linalg.norm(mean)
-            values[at[members], 1] = mine @ mean / np.maximum(lengths, 1e-300)
-            values[at[members], 0] = np.square(mine - mean).mean(1)
+            x_members = x[members].astype(np.float64)
+            mean = means[label] = x_members.mean(0)
+            lengths = np.linalg.norm(x_members, axis=1) * np.linalg.norm(mean)
+            values[at[members], 1] = x_members @ mean / np.maximum(lengths, 1e-300)
+            values[at[members], 0] = np.square(x_members - mean).mean(1)
         values[at[few], 2] = silhouettes(distances, labels[at[few]], "precomputed")
         frame = pandas.DataFrame(values, columns=["mse", "inner_product", "silhouette_data"])
         results.append((means.reshape(-1, *file.shape), frame))

@@ -105,9 +105,9 @@ def mixture_of_clusters(latents: np.ndarray, labelling: Labelling) -> Mixture:
     for start, block in io.row_blocks(latents):
         labels = labelling.labels[start : start + len(block)]
         for label in np.unique(labels[labels >= 0]):
-            mine = block[labels == label].astype(np.float64)
-            sums[label] += mine.sum(0)
-            products[label] += mine.T @ mine
+            members = block[labels == label].astype(np.float64)
+            sums[label] += members.sum(0)
+            products[label] += members.T @ members
     used = labelling.sizes > 0
     sizes = labelling.sizes[used].astype(np.float64)
     means = sums[used] / sizes[:, None]
@@ -177,7 +177,7 @@ def _describe(stage: FinishedStage, index: np.ndarray) -> pandas.DataFrame:
     """
     latents, labels = stage.latents[index], stage.labels[index].astype(np.int64)
     rows, each = stage.soft(index).reshape(len(index), stage.n_clusters), np.arange(len(index))
-    own = rows[each, labels]
+    of_label = rows[each, labels]
     rows[each, labels] = -1
     likelihood = stage.mixture.log_likelihood(latents)
     training = TrainingDistribution.load(stage.path / "novelty.npz")
@@ -186,7 +186,7 @@ def _describe(stage: FinishedStage, index: np.ndarray) -> pandas.DataFrame:
             "sample": index,
             "label": labels,
             "second": np.where(rows.max(1) < 0, -1, rows.argmax(1)),
-            "probability": own,
+            "probability": of_label,
             "second_probability": np.maximum(rows.max(1), 0),
             "log_likelihood": likelihood,
             "less_likely": training.likelihood_quantile(likelihood),

@@ -51,7 +51,7 @@ RATES = (1e-4, 1e6)  # Hz: light takes longer through 100 m; an interval in ns w
 AGREE = 2e-3  # relative difference of sampling rates that are the same, as stamps jitter
 LEAST_JUMP = 0.75  # samples
 MAX_JUMPS = 0.1  # of all time stamps; more are jitter, or stamps of whole blocks
-COMPARABLE = 0.1  # of the largest data set: another of this size may as well be the one meant
+COMPARABLE = 0.1  # of the largest data set: with another of this size the choice is not clear
 SMALL = 8  # values of a data set that is a named value
 PICKLED = b"dascore"  # in the first bytes of a file that would execute code
 
@@ -181,11 +181,11 @@ def _read_stamps(column: Column, rate: float | None) -> tuple[float, int, list[S
     sizes, starts = np.diff(edges), found[edges[:-1]]
     longest = int(np.argmax(sizes))
     first, n = edges[longest], int(sizes[longest]) - 1
-    own = round_rate(n * SECOND / int(found[first + n] - found[first]), n)
-    if rate is not None and abs(own - rate) > AGREE * rate:
-        raise ValueError(f"they are at {own:g} Hz, and the sampling rate is {rate:g} Hz")
+    mean_rate = round_rate(n * SECOND / int(found[first + n] - found[first]), n)
+    if rate is not None and abs(mean_rate - rate) > AGREE * rate:
+        raise ValueError(f"they are at {mean_rate:g} Hz, and the sampling rate is {rate:g} Hz")
     parts = zip((starts - starts[0]).tolist(), edges.tolist(), sizes.tolist(), strict=False)
-    return rate or own, int(starts[0]), list(parts)
+    return rate or mean_rate, int(starts[0]), list(parts)
 
 
 def round_rate(rate: float, n: int) -> float:
@@ -329,7 +329,7 @@ class _Reader:
 
 
 def read_dascore_header(path: Path, settings: RecordsSettings) -> Record:
-    """Header of a file of evenly spaced (time, channel), as TDMS and those of Febus."""
+    """Header of a file of evenly spaced (time, channel), such as TDMS and those of Febus."""
     dascore = need("dascore")
     try:
         with path.open("rb") as file, warnings.catch_warnings():

@@ -199,7 +199,7 @@ def _kind(record: Record) -> str:
 def _place(records: list[Record], rate: float) -> tuple[list[tuple], int]:
     """Pieces by their times, and the first of these.
 
-    What overlaps the file before is dropped, what lacks is a gap.
+    Samples that overlap the file before are dropped; missing samples are a gap.
     """
     parts = [
         ((record.start or 0) + after, skip, n_samples, record)

@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from .clustering import soft_assignment
+from .assignment import soft_assignment
 from .features import FixedFeatures, FixedFeatureSizes
 
 CHANNELS = (8, 16, 32, 64, 128)  # after each convolution
@@ -61,7 +61,7 @@ class NetworkShape:
     n_features: int  # learnt latents, from which spectrograms are reconstructed
     latent_activation: str  # {"linear", "relu"}
     fixed: FixedFeatureSizes = field(default_factory=FixedFeatureSizes)  # behind the learnt latents
-    n_components: int = 1  # of the motion or an array: channels of the first convolution
+    n_channels: int = 1  # of the first convolution: components of the motion, or of an array
 
     @property
     def n_latents(self) -> int:
@@ -70,7 +70,7 @@ class NetworkShape:
 
     def fixed_features(self) -> FixedFeatures:
         """Fixed features that are not fitted yet."""
-        return FixedFeatures(self.n_components * self.n_frequencies, self.n_times, self.fixed)
+        return FixedFeatures(self.n_channels * self.n_frequencies, self.n_times, self.fixed)
 
     @property
     def blocks(self) -> tuple[int, ...]:
@@ -87,7 +87,7 @@ class Encoder(nn.Module):
         self.n_latents = shape.n_latents
         layers: list[nn.Module] = []
         paddings = [1] * (DEPTH - 1) + [(frequency.encoder_padding, time.encoder_padding)]
-        pairs = pairwise((shape.n_components, *CHANNELS))
+        pairs = pairwise((shape.n_channels, *CHANNELS))
         for pair, padding in zip(pairs, paddings, strict=True):
             layers += [nn.Conv2d(*pair, 3, stride=2, padding=padding), nn.ReLU(inplace=True)]
         flat = CHANNELS[-1] * frequency.smallest * time.smallest
@@ -160,7 +160,7 @@ class Decoder(nn.Module):
         flat = CHANNELS[-1] * frequency.smallest * time.smallest
         self.latent2dec = nn.Sequential(nn.Linear(shape.n_features, flat), nn.ReLU(inplace=True))
         layers: list[nn.Module] = []
-        channels = (shape.n_components, *CHANNELS)[::-1]
+        channels = (shape.n_channels, *CHANNELS)[::-1]
         paddings = zip(frequency.decoder_padding, time.decoder_padding, strict=True)
         for pair, padding in zip(pairwise(channels), paddings, strict=True):
             layers += [Upsampling(*pair, 3, stride=2, padding=padding), nn.ReLU()]

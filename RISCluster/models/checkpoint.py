@@ -35,8 +35,10 @@ def save_model(
     fingerprint: str, **more: str,
 ) -> None:  # fmt: skip
     """Write the model.pt of a stage; `more` are further values of it."""
+    network = asdict(model.shape)
+    network["n_components"] = network.pop("n_channels")  # the name in files
     content = {
-        "network": asdict(model.shape),
+        "network": network,
         "preparation": dict(vars(preparation)),
         "variance": variance,
         "data": fingerprint,
@@ -57,7 +59,8 @@ def load_model(path: Path, kind: str, file: SpectrogramFile | None = None) -> Tr
     content = load_checkpoint(path, f"{kind} model")
     try:
         network, state = content["network"], content["state"]
-        shape = NetworkShape(**network | {"fixed": FixedFeatureSizes(**network["fixed"])})
+        n_channels, fixed = network.pop("n_components", 1), FixedFeatureSizes(**network["fixed"])
+        shape = NetworkShape(**network | {"n_channels": n_channels, "fixed": fixed})
         model: AEC | DEC = AEC(shape)
         if kind == "DEC":
             model = DEC(model, ClusteringLayer(torch.zeros_like(state["clustering.centroids"])))
@@ -71,7 +74,7 @@ def load_model(path: Path, kind: str, file: SpectrogramFile | None = None) -> Tr
         raise CheckpointError(
             f"{path}: not what this version writes ({error}); run {kind}'s script again"
         ) from None
-    size = shape.n_components, shape.n_frequencies, shape.n_times
+    size = shape.n_channels, shape.n_frequencies, shape.n_times
     if file is not None and size != (len(file.components), *file.shape[-2:]):
         raise CheckpointError(
             f"{path}: its network takes spectrograms of {size_text(size)}, and {file.path} has "
@@ -82,11 +85,13 @@ def load_model(path: Path, kind: str, file: SpectrogramFile | None = None) -> Tr
 
 def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], place: str | Path) -> None:
     """Load every parameter; a `CheckpointError` names those that are not of this shape."""
-    own = model.state_dict()
-    shapes = [{name: tuple(x.shape) for name, x in found.items()} for found in (own, state)]
+    expected = model.state_dict()
+    shapes = [
+        {name: tuple(x.shape) for name, x in state_of.items()} for state_of in (expected, state)
+    ]
     wrong = [
         f"{name} has shape {shapes[1].get(name)} instead of {shapes[0].get(name)}"
-        for name in {**own, **state}
+        for name in {**expected, **state}
         if shapes[0].get(name) != shapes[1].get(name)
     ]
     if wrong:

@@ -30,7 +30,7 @@ def occurrence_series(
     """Counts of clusters over time in panels, and environmental series below.
 
     `edges` (B + 1,) are datetime64; of each panel the title, counts (B,) and the label; `has_data`
-    (B,) says which bins have data, `interval` is the name of a bin, as ``day``; `environment` has
+    (B,) says which bins have data, `interval` is the name of a bin (``day``); `environment` has
     names and means in bins (B,), NaN for none; `moments` are marked.
     """
     n = len(panels) + len(environment)

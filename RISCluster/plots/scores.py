@@ -21,6 +21,7 @@ PANELS = {
     "stability": ("Stability", "largest of the most stable"),
     "agreement": ("Agreement of views", "highest"),
 }
+COLUMNS = 4  # panels side by side
 SPREADS = {"gap": "gap_std", "stability": "stability_std"}
 NUMBERED = 24  # rows or columns up to which every cell has its number
 TICKED = 60  # rows or columns up to which each has its name
@@ -69,30 +70,33 @@ def _label_epochs(axes: Axes) -> None:
 
 def selection_curves(rows: Sequence[Criteria], chosen: int, criterion: str) -> Figure:
     """Criteria over K, ascending; a ring on the choice of each, a line at the selected K."""
-    figure, k = new(11, 6), np.array([row.n_clusters for row in rows])
-    grid = figure.subplots(2, 4)
-    grid[1, 3].remove()
-    for axes, (name, (title, rule)) in zip(grid.flat, PANELS.items(), strict=False):
+    k, n_rows = np.array([row.n_clusters for row in rows]), -(-len(PANELS) // COLUMNS)
+    figure = new(11, 3 * n_rows)
+    panels = figure.subplots(n_rows, COLUMNS, squeeze=False).ravel()
+    for axes in panels[len(PANELS) :]:
+        axes.remove()
+    panels = panels[: len(PANELS)]
+    for axes, (name, (title, rule)) in zip(panels, PANELS.items(), strict=True):
         values = np.array([getattr(row, name) for row in rows], float)
-        found = "none"
+        choice = "none"
         if np.isfinite(values).any():
-            spread, own = SPREADS.get(name), choose(list(rows), name)
+            spread, best = SPREADS.get(name), choose(list(rows), name)
             spread = spread and np.nan_to_num([getattr(row, spread) for row in rows])
             axes.errorbar(k, values, spread, fmt="o-", ms=3, capsize=2, color=PALETTE[0])
-            if own is not None:
-                at = values[k == own][0]
-                axes.plot(own, at, "o", ms=10, mfc="none", mew=1.6, color=PALETTE[3])
-                found = f"K = {own}"
+            if best is not None:
+                at = values[k == best][0]
+                axes.plot(best, at, "o", ms=10, mfc="none", mew=1.6, color=PALETTE[3])
+                choice = f"K = {best}"
         else:
             axes.text(0.5, 0.5, "not computed", ha="center", va="center", transform=axes.transAxes)
             axes.set(xlim=(k[0] - 0.5, k[-1] + 0.5), yticks=[])
         axes.axvline(chosen, color="0.4", ls=":", lw=1.2)
         weight = "bold" if name == criterion else "normal"
-        axes.set_title(f"{title}\n{rule}: {found}", fontsize=9, fontweight=weight)
+        axes.set_title(f"{title}\n{rule}: {choice}", fontsize=9, fontweight=weight)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(labelsize=8)
         tidy(axes)
-    for axes in (grid[0, 3], *grid[1, :3]):
+    for axes in panels[-COLUMNS:]:  # those without a panel below
         axes.set_xlabel("Number of clusters K", fontsize=9)
     figure.suptitle(
         f"K = {chosen} is selected, by {TITLES[criterion]} (dotted line); "

@@ -137,7 +137,7 @@ def picture(results: Results, name: str) -> dict[str, Any] | None:
 
 def render(results: Results, title: str, first: Sequence, technical: Sequence = ()) -> str:
     """The whole page: data of the script, sections with an anchor, a title, notes, their HTML."""
-    made, folder = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), results.run.folder.resolve()
+    time, folder = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), results.run.folder.resolve()
     data = {"clusters": [], "stations": [], "corrections": [], **results.data}
     style, script = (
         files(__package__).joinpath(name).read_text(encoding="utf-8").strip()
@@ -158,27 +158,27 @@ def render(results: Results, title: str, first: Sequence, technical: Sequence = 
     return environment().get_template("page.html").render(
         data=data, content=content, style=style, script=script, policy=policy, title=title,
         sections=first, technical=technical, made_from=results.run.stages,
-        footer=f"Made on {made} by RISCluster {__version__} from {folder}",
+        footer=f"Made on {time} by RISCluster {__version__} from {folder}",
     )  # fmt: skip
 
 
 @cache
 def environment() -> Environment:
     """Templates with every text escaped; an unknown name is an error."""
-    made = Environment(
+    templates = Environment(
         loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.do"],
     )  # fmt: skip
-    made.filters |= {
+    templates.filters |= {
         "shown": shown, "count": "{:,}".format, "counted": count,
         "percent": lambda share: MISSING if np.isnan(share) else f"{share:.1%}",
         "time": lambda time: str(time)[:19].replace("T", " "),  # UTC
     }  # fmt: skip
-    made.globals |= {
+    templates.globals |= {
         "comparison": comparison, "fit": fit, "selection": selection,
         "performance": performance, "MAPS": MAPS, "METHODS": METHODS, "PANELS": PANELS,
     }  # fmt: skip
-    return made
+    return templates
 
 
 def shown(value: Any, digits: int = 4) -> str:

@@ -39,12 +39,7 @@ def write_new_page(
         trained = replace(known.stages[folder.name], corrections=None)
         k, table = trained.n_clusters, read_labels(output)
         labels, latents = table["label"].to_numpy(), open_rows(output.with_suffix(".latent.npy"))
-        metrics = {"n_clusters": k, "cluster_sizes": trained.cluster_sizes}
-        stage = replace(trained, metrics=metrics, provenance={}, settings=settings)
-        vars(stage).update(  # in place of what is read from the folder of the stage
-            table=table, latents=latents, sizes=np.bincount(labels[labels >= 0], minlength=k),
-            soft=lambda index: posterior(latents[index]),
-        )  # fmt: skip
+        stage = trained.of_new_data(settings, table, latents, posterior)
         names = read_names(known.folder, stage, [])
         run = FinishedRun(known.folder, settings, {stage.name: stage}, file, names=names)
         results = Results(run)
@@ -58,7 +53,7 @@ def write_new_page(
         for path, draw in draws.items():
             with new_file(path) as partial_file:
                 draw(results).savefig(partial_file, format=image)
-        sections = [one for one in SECTIONS if one[0] in ("clusters", "samples", "map")]
+        sections = [section for section in SECTIONS if section[0] in ("clusters", "samples", "map")]
         sections.insert(0, ("overview", "", lambda results: _overview(results, output)))
         title = f"{output.stem}, labelled with {known.folder.resolve().name}"
         write_text(page, render(results, title, make_sections(results, sections)))
@@ -71,7 +66,9 @@ def _overview(results: Results, output: Path) -> dict[str, Any]:
     outlying = pandas.read_csv(output, usecols=["outlier"])["outlier"].to_numpy() == 1
     counts = np.bincount(stage.labels[outlying & (stage.labels >= 0)], minlength=len(old))
     share = outlying.sum() / stage.sizes.sum()
-    note = "The data differ from the training set: labels of outliers are doubtful; train anew."
+    note = (
+        "The data differ from the training set: labels of outliers are doubtful; train a new run."
+    )
     columns = {
         "Cluster": results.titles, "Samples": stage.sizes,
         "Share": [f"{x:.1%}" for x in stage.sizes / stage.sizes.sum()],

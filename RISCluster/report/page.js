@@ -83,11 +83,12 @@ function refresh() {
     counts[P.label[i]] += on[i];
   }
   const total = counts.reduce((sum, one) => sum + one, 0), filtered = total < n;
-  views.forEach((view) => view.draw());
-  all(".card").forEach((card) => drawCard(card, filtered));
   all(".chip").forEach((e) => { e.ariaPressed = chosen.has(+e.dataset.c); });
   all("main [data-c]").forEach((e) => e.toggleAttribute("data-off", chosen.size > 0 && !chosen.has(group[e.dataset.c])));
   all("main [data-s]").forEach((e) => e.toggleAttribute("data-off", station >= 0 && e.dataset.s !== stations[station]));
+  all(".look").forEach((e) => e.toggleAttribute("data-empty", !e.querySelector(":scope > :not([data-off])")));
+  views.forEach((view) => view.draw()); // after all that changes sizes
+  all(".card").forEach((card) => drawCard(card, filtered));
   all(".sample").forEach((e) => { e.style.opacity = on[e.dataset.i] ? 1 : 0.25; });
   all(".sample .wave").forEach((canvas) => drawWave(canvas, +canvas.closest(".sample").dataset.i));
   byId("clear").disabled = !filtered;
@@ -127,7 +128,7 @@ function drawCard(card, filtered) {
     hours[hour(P.time[i])]++;
     if (within(P.time[i])) rate[Math.min(39, Math.floor(40 * part(P.time[i])))]++;
   }
-  find(".count").textContent = filtered ? `${counts[k].toLocaleString("en")} selected` : same >= 0 ? `one with cluster ${same}` : "";
+  find(".count").textContent = filtered ? `${counts[k].toLocaleString("en")} selected; numbers below: all` : same >= 0 ? `one with cluster ${same}` : "";
   if (clusters[k].spectrum) drawSpectrum(find(".spectrum"), clusters[k].spectrum, colour(k));
   if (find(".rate")) bars(find(".rate"), rate, tick(period[0]), tick(period[1]), colour(k));
   if (find(".hours")) bars(find(".hours"), hours, "0", "24", colour(k));

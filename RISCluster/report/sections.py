@@ -46,7 +46,10 @@ def overview(results: Results) -> Context:
             where = f"{results.place} {catalogue.stations[at]}"
             found.append(f"{share:.1%} of cluster {titles[label]} are from {where} alone.")
     if not results.stage.metrics.get("refined", True):
-        found.append("Refinement separated neighbours: the labels of DEC are the mixture's.")
+        found.append(
+            "Refinement was rejected, because it separated neighbours: the labels of DEC are the "
+            "mixture's."
+        )
     elif results.refinement and results.refinement.share_moved > MOVED:
         found.append(f"Refinement changed {results.refinement.share_moved:.1%} of the labels.")
     if sizes.sum() < FEW * len(sizes):
@@ -72,15 +75,15 @@ def cards(results: Results) -> Context:
     medians = cluster_medians(file, stage.labels, stage.n_clusters)
     medians = medians.dropna(subset=[*MEASURES]) if {*MEASURES} <= {*medians} else medians.iloc[:0]
     edges = pairwise(band_edges(file.frequency)) if len(medians) else [()] * len(BANDS)
-    measures, made = results.performances[-1].measures, []
+    measures, found_cards = results.performances[-1].measures, []
     for label in range(stage.n_clusters):
-        mine, best = labels == label, np.argsort(-stations[:, label], kind="stable")[:3]
+        is_member, best = labels == label, np.argsort(-stations[:, label], kind="stable")[:3]
         near = [at for at in np.argsort(distances[label]) if at != label]
-        made.append({
+        found_cards.append({
             "label": label, "size": int(stage.sizes[label]),
             "examples": [results.facts(i) for i in typical[label]],
-            "frequency": found.quartiles(found.frequency, mine),
-            "peak": found.quartiles(found.peak, mine),
+            "frequency": found.quartiles(found.frequency, is_member),
+            "peak": found.quartiles(found.peak, is_member),
             "measures": {key: x[label] for key, x in measures.items()},
             "events": None if events is None else events[label],
             "n_stations": (stations[:, label] > 0).sum(),
@@ -90,7 +93,7 @@ def cards(results: Results) -> Context:
             "medians": medians.loc[label].to_dict() if label in medians.index else None,
         })  # fmt: skip
     return {
-        "cards": made, "decibel": found.decibel, "n": len(found.index), "night": NIGHT,
+        "cards": found_cards, "decibel": found.decibel, "n": len(found.index), "night": NIGHT,
         "bands": dict(zip(BANDS, edges, strict=True)),
     }  # fmt: skip
 
@@ -119,8 +122,8 @@ def samples_to_look_at(results: Results) -> list[tuple[int, str]]:
         (x.Index, why(x.event_share * x.event_samples, x.event_samples, titles[x.event_label]))
         for x in odd.itertuples()
     ]
-    why = "unlike others: {:.1%} of the training samples are less likely".format
-    outlying = [(x.sample, why(x.less_likely)) for x in likely.outlying.itertuples()]
+    why = "outlier: less likely than {:.1%} of the training samples".format
+    outlying = [(x.sample, why(1 - x.less_likely)) for x in likely.outlying.itertuples()]
     found: dict[int, str] = {}
     for turn in zip_longest(between, disagreeing, outlying):
         for sample, why in filter(None, turn):

@@ -3,7 +3,7 @@
 Letters: N samples of the file, n samples, D latent features, K clusters, F x T bins.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -69,8 +69,25 @@ class FinishedStage:
 
     @cached_property
     def mixture(self) -> Mixture:
-        """Gaussians of the clusters in latent space; of a refined stage of those with members."""
+        """Gaussians of the clusters in latent space, read from novelty.npz.
+
+        Of the GMM stage its mixture; of DEC that of the final labels, or with labels from q a
+        Gaussian of each cluster that has members.
+        """
         return Mixture.from_arrays(read_npz(self.path / "novelty.npz"))
+
+    def of_new_data(
+        self, settings: Settings, table: pandas.DataFrame, latents: np.ndarray,
+        posterior: Callable[[np.ndarray], np.ndarray],
+    ) -> "FinishedStage":  # fmt: skip
+        """The stage with labels (see `read_labels`) and latents of new data, not its own."""
+        metrics = {"n_clusters": self.n_clusters, "cluster_sizes": self.cluster_sizes}
+        stage = replace(self, metrics=metrics, provenance={}, settings=settings)
+        sizes = np.bincount(table["label"][table["label"] >= 0], minlength=self.n_clusters)
+        # In place of what these read from the folder of the stage
+        vars(stage).update(table=table, latents=latents, sizes=sizes)
+        vars(stage)["soft"] = lambda index: posterior(latents[index])
+        return stage
 
     @property
     def cluster_sizes(self) -> np.ndarray:
@@ -116,7 +133,7 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRu
     `overrides` are words such as ``data.file=moved.h5``. RunError without a complete stage.
     """
     if not folder.is_dir():
-        raise RunError(f"{folder}: no such run folder; give one as Outputs/demo")
+        raise RunError(f"{folder}: no such run folder; give one such as Outputs/demo")
     load_settings(None, overrides)  # a wrong word is an error, not a note on each stage
     stages, notes, file, classes = {}, [], None, (None, ())
     for name in STAGES:
@@ -132,12 +149,12 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRu
     last = list(stages.values())[-1]
     with ExitStack() as stack:
         try:
-            there, made = stack.enter_context(open_data(last.settings)), last.provenance
-            before = made["fingerprint"], made["inputs"].get("labels, times and ids")
-            now = there.fingerprint(), there.columns_fingerprint()
+            opened, made_from = stack.enter_context(open_data(last.settings)), last.provenance
+            before = made_from["fingerprint"], made_from["inputs"].get("labels, times and ids")
+            now = opened.fingerprint(), opened.columns_fingerprint()
             if any(old not in (None, new) for old, new in zip(before, now, strict=True)):
-                raise DataError(f"{there.path}: is not the data that {last.path} was made from")
-            classes, file = known_classes(there), there
+                raise DataError(f"{opened.path}: is not the data that {last.path} was made from")
+            classes, file = known_classes(opened), opened
         except DataError as error:
             notes.append(
                 f"the data can't be read, and what needs them is left out: {error}; "

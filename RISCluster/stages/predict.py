@@ -88,16 +88,17 @@ def open_new(run: Predictor, path: str | Path) -> Iterator[SpectrogramFile]:
     """Open a file to be labelled, which needs the components and axes of the training set."""
     known = run.trained
     with open_data(run.stage.settings, str(path)) as file:
-        here = file.components, [file.frequency_unit, file.time_unit], file.frequency, file.time
-        there = known.components, known.units, known.frequency, known.time
-        is_same = here[:2] == there[:2] and all(
+        of_file = file.components, [file.frequency_unit, file.time_unit], file.frequency, file.time
+        of_model = known.components, known.units, known.frequency, known.time
+        is_same = of_file[:2] == of_model[:2] and all(
             len(x) == len(y) and np.allclose(x, y, rtol=1e-6, atol=0.01 * abs(y[1] - y[0]))
-            for x, y in zip(here[2:], there[2:], strict=True)
+            for x, y in zip(of_file[2:], of_model[2:], strict=True)
         )
         if not is_same:
             raise DataError(
-                f"{file.path}: its samples have {_axes(*here)}, and those that {run.network} was "
-                f"trained on {_axes(*there)}; make the file with the settings of the training set"
+                f"{file.path}: its samples have {_axes(*of_file)}, and those that {run.network} "
+                f"was trained on {_axes(*of_model)}; make the file with the settings of the "
+                "training set"
             )
         yield file
 

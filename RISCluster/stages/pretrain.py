@@ -88,18 +88,18 @@ def _load_data(session: Session) -> _Data:
 
 def _network(session: Session, data: _Data) -> AEC:
     file, aec = session.file, session.settings.aec
-    wanted = aec.n_components
-    if wanted == "auto":
-        wanted = COMPONENTS
+    n_principal, n_channels = aec.n_components, len(file.components)
+    if n_principal == "auto":
+        n_principal = COMPONENTS
         if file.time_unit == "bin":  # modulation is change in time
-            wanted = 0
+            n_principal = 0
             log.info(
                 f"{file.path}: no time axis, and therefore no principal components; a .npy file "
                 "has one with data.time_step"
             )
-    size, n = (file.n_frequencies, file.n_times), len(file.components)
-    fixed = possible_sizes(wanted, n * size[0], size[1], data.n_fitted)
-    model = AEC(NetworkShape(*size, aec.n_features, aec.latent_activation, fixed, n))
+    f, t = file.n_frequencies, file.n_times
+    fixed = possible_sizes(n_principal, n_channels * f, t, data.n_fitted)
+    model = AEC(NetworkShape(f, t, aec.n_features, aec.latent_activation, fixed, n_channels))
     initialise(model, session.seed)
     if aec.initial_weights != "none":
         load_initial_weights(model, aec.initial_weights)

@@ -17,9 +17,9 @@ from ..data.sets import Split, subsample
 from ..evaluation.performance import calinski_harabasz, deviations, measure
 from ..evaluation.samples import mixture_of_clusters, require_package, training_distribution
 from ..io import new_file, open_rows, row_blocks, write_text
+from ..models.assignment import label_change
 from ..models.autoencoder import DEC, ClusteringLayer
 from ..models.checkpoint import TrainedModel, load_model, save_model
-from ..models.clustering import label_change
 from ..runs.labels import Posterior, assign, label_file
 from ..runtime import log
 from ..settings import Settings
@@ -50,8 +50,8 @@ def run_dec(settings: Settings) -> None:
             aec = load_model(session.run / "AEC/model.pt", "AEC", session.file)
             split = Split.load(session.run / "AEC/split.npz")
             samples, _ = session.load(aec.preparation, split.both)
-            for one in session.combinations().values():
-                _initial_mixture(one)  # one that was not fitted is an error
+            for combination in session.combinations().values():
+                _initial_mixture(combination)  # one that was not fitted is an error
             session.begin()
             work = partial(_refine, aec=aec, samples=samples)
             session.train(work, RESULTS, max, "calinski_harabasz_data")
@@ -127,12 +127,12 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
     labels = labelling.labels
     (index, silhouettes), scores = session.scores(latents, labelling)
     old = [assign(block, start.posterior, k)[0] for _, block in row_blocks(before)]
-    old, both = np.concatenate(old), labels >= 0
+    old, usable = np.concatenate(old), labels >= 0
     metrics = scores | {
         "refined": mixture is not start,
         "neighbour_agreement": agreement[1],
         "neighbour_agreement_of_gmm": agreement[0],
-        "label_change_from_gmm": label_change(old[both], labels[both]),
+        "label_change_from_gmm": label_change(old[usable], labels[usable]),
         "calinski_harabasz_data": calinski_harabasz(samples, labels, k),
         **({} if mixture is None else {"temperature": mixture.temperature}),
     }
@@ -161,16 +161,17 @@ def choose_final_labels(
 ) -> tuple[Mixture | None, tuple[float, float]]:
     """Mixture that labels the samples, and neighbour agreement before and after refinement.
 
-    None stands for the soft assignment, `start`, the mixture of the GMM stage, for a refinement
-    that is rejected: one that separates clearly more neighbours in the latent space of the
-    autoencoder, which refinement does not change. `before` and `refined` are latents (N, D).
+    One of three: `start`, the mixture of the GMM stage, where refinement is rejected, because it
+    separates clearly more neighbours in the latent space of the autoencoder, which refinement does
+    not change; None, which stands for the soft assignment (``dec.labels = student``); or a mixture
+    fitted to the refined latents. `before` and `refined` are latents (N, D).
     """
-    mixture, k, seed = None, len(start.weights), session.seed
+    gmm, dec, k, seed = session.settings.gmm, session.settings.dec, len(start.weights), session.seed
     usable = np.flatnonzero(~np.isnan(refined[:, 0]))
-    gmm, dec, posterior = session.settings.gmm, session.settings.dec, soft_assignment(model)
+    fitted = usable[subsample(len(usable), gmm.fit_samples or len(usable), seed)]
+    old, new = (latents[fitted].astype(np.float64) for latents in (before, refined))
+    posterior = soft_assignment(model)
     if dec.labels == "mixture":
-        drawn = usable[subsample(len(usable), gmm.fit_samples or len(usable), seed)]
-        old, new = (latents[drawn].astype(np.float64) for latents in (before, refined))
         # Not from the soft assignment: a Student's t of one scale assigns samples at the borders
         # of large clusters to small ones.
         labels, steps = start.posterior(old).argmax(1), initialisation.EM_STEPS
@@ -178,8 +179,8 @@ def choose_final_labels(
         posterior = mixture.posterior
     drawn = usable[subsample(len(usable), initialisation.MAX_TREE_SIZE, seed)]
     nearest = initialisation.nearest_neighbours(before[drawn])
-    both = start.posterior(before[drawn]).argmax(1), posterior(refined[drawn]).argmax(1)
-    agreement = tuple(initialisation.neighbour_agreement(each, nearest) for each in both)
+    labels = start.posterior(before[drawn]).argmax(1), posterior(refined[drawn]).argmax(1)
+    agreement = tuple(initialisation.neighbour_agreement(each, nearest) for each in labels)
     log.info(
         "neighbours in the autoencoder's latent space share a cluster beyond chance: "
         f"{agreement[0]:.1%} by the mixture, {agreement[1]:.1%} as refined"
@@ -190,7 +191,9 @@ def choose_final_labels(
             "the mixture; dec.keep = refined takes the refined ones"
         )
         return start, (agreement[0], agreement[0])
-    if mixture is not None and gmm.n_resamples is not None:
+    if dec.labels == "student":
+        return None, agreement
+    if gmm.n_resamples is not None:
         # Half-samples of the unrefined latents: refinement separates clusters whether they are
         # real or not, so those of refined latents would all have the same clusters.
         log.info(f"calibrating probabilities on {gmm.n_resamples} half-samples")

@@ -27,10 +27,10 @@ def encode(
     `fixed` (n, P) are fixed features that were computed before.
     """
     span = ranks.shard(len(samples))
-    own = None if fixed is None else fixed[slice(*span)]
+    fixed_of_rank = None if fixed is None else fixed[slice(*span)]
     if ranks.world == 1:
-        return _encode(encoder, samples, *span, own)
-    parts = ranks.gather_results(lambda: _encode(encoder, samples, *span, own).cpu())
+        return _encode(encoder, samples, *span, fixed_of_rank)
+    parts = ranks.gather_results(lambda: _encode(encoder, samples, *span, fixed_of_rank).cpu())
     return torch.cat(parts).to(ranks.device)
 
 
@@ -56,8 +56,8 @@ def encode_to(
 def in_blocks(n: int, size: int, ranks: Ranks, work: Callable[[int, int], Any]) -> Iterator[Any]:
     """Results of ``work(start, stop)`` for 0 to `n` in order, at most `size` at once on a rank."""
     for start in range(0, n, size * ranks.world):
-        own = (start + at for at in ranks.shard(min(size * ranks.world, n - start)))
-        yield from ranks.gather_results(lambda own=own: work(*own))
+        span = (start + at for at in ranks.shard(min(size * ranks.world, n - start)))
+        yield from ranks.gather_results(lambda span=span: work(*span))
 
 
 @torch.inference_mode()

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import torch
 
 from ..data.loading import SampleSet
+from ..models.assignment import kl_divergence, label_change, target_distribution
 from ..models.autoencoder import DEC
-from ..models.clustering import kl_divergence, label_change, target_distribution
 from ..runtime import log
 from ..settings import DecSettings
 from .common import Context, Training, summed_error

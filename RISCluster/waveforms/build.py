@@ -230,9 +230,9 @@ def _with_components(days: Sequence[StationDay], names: Sequence[str]) -> list[S
     for day in days:  # 1 and 2 come before letters, which replace them
         _, station, _, channel = day.trace_id.split(".")
         last = channel[-1:] if channel[-1:] in names else HORIZONTAL.get(channel[-1:])
-        own, rest = (station, channel) if by_station else (last, day.trace_id[:-1])
-        if own in names:
-            groups[rest, day.day, day.sampling_rate][own] = day
+        letter_or_station, rest = (station, channel) if by_station else (last, day.trace_id[:-1])
+        if letter_or_station in names:
+            groups[rest, day.day, day.sampling_rate][letter_or_station] = day
     for _, group in sorted(groups.items()):
         if missing := [name for name in names if name not in group]:
             one = str(next(iter(group.values())))

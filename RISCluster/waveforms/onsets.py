@@ -47,7 +47,7 @@ def read_catalogue(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     except (OSError, ValueError) as error:
         raise DataError(
             f"{path}: can't be read as a catalogue: {getattr(error, 'strerror', None) or error}; "
-            "allowed: CSV with a column of times, as onset or time, or QuakeML"
+            "allowed: CSV with a column of times, such as onset or time, or QuakeML"
         ) from None
     rows["event"] = rows["event"].fillna(-1).astype(np.int64)
     rows = rows[rows["onset"] != NOT_A_TIME].sort_values("onset", kind="stable")

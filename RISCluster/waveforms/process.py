@@ -96,20 +96,20 @@ def _without_gaps(
     n = max(first + len(piece.data) for first, piece in chain)
     data, good, end = np.full(n, np.nan), np.ones(n, bool), 0
     for first, piece in chain:
-        here = slice(first, first + len(piece.data))
-        known, common = np.isfinite(piece.data), np.isfinite(piece.data) & np.isfinite(data[here])
-        if (common & (data[here] != piece.data)).any():
-            good[here] &= ~common
-        np.copyto(data[here], piece.data, where=known & ~common)
-        end = piece.end if here.stop == n else end
+        span = slice(first, first + len(piece.data))
+        known, common = np.isfinite(piece.data), np.isfinite(piece.data) & np.isfinite(data[span])
+        if (common & (data[span] != piece.data)).any():
+            good[span] &= ~common
+        np.copyto(data[span], piece.data, where=known & ~common)
+        end = piece.end if span.stop == n else end
     removed[DISAGREE] += int((~good).sum())
     removed[NOT_FINITE] += int((~np.isfinite(data)).sum())
     good &= np.isfinite(data)
     for first, last in [] if constant is None else _constant_runs(data, constant * rate):
         removed[CONSTANT] += int(last - first)
         good[first:last] = False
-    own = n * SECOND / (end - start)
-    whole = Wave(start, own if abs(own / rate - 1) * n >= MIN_DRIFT else rate, data)
+    mean_rate = n * SECOND / (end - start)
+    whole = Wave(start, mean_rate if abs(mean_rate / rate - 1) * n >= MIN_DRIFT else rate, data)
     return [
         replace(whole, start=whole.time(first), data=data[first:last])
         for first, last in _runs(good).tolist()

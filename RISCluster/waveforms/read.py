@@ -84,7 +84,7 @@ def warn_of(notes: Iterable[tuple[str, str]]) -> None:
         more = f" (and so for {len(others):,} more)" if others else ""
         log.warning(f"{first}: {text}{more}")
     if len(places) > MAX_LINES:
-        log.warning(f"{len(places) - MAX_LINES:,} more lines as these")
+        log.warning(f"{len(places) - MAX_LINES:,} more lines like these")
 
 
 def with_copies(words: Sequence[str], folder: Path) -> list[str]:
@@ -160,15 +160,16 @@ def _read_headers(path: Path) -> tuple[list[Stretch], Notes]:
     if bad:
         one, year = bad[0], 1970 + bad[0].start / (365.25 * DAY)
         text = (
-            f"{count(len(bad), 'trace')} left out, as '{one.trace_id}': {one.n_samples} samples at "
-            f"{one.sampling_rate:g} Hz in {year:.0f}; allowed: ids with station and channel codes, "
-            "as in miniSEED, 1 sample or more, 1e-5 to 1e8 Hz, and years 1678 to 2261"
+            f"{count(len(bad), 'trace')} left out, such as '{one.trace_id}': {one.n_samples} "
+            f"samples at {one.sampling_rate:g} Hz in {year:.0f}; allowed: ids with station and "
+            "channel codes, as in miniSEED, 1 sample or more, 1e-5 to 1e8 Hz, and years 1678 to "
+            "2261"
         )
     return good, [(str(path), text)] if text else []
 
 
 def _id_of(trace: Any) -> str:
-    """Trace id; formats as GSE2 fill codes up with blanks."""
+    """Trace id; formats such as GSE2 fill codes up with blanks."""
     return ".".join(code.strip() for code in trace.id.split("."))
 
 

@@ -157,7 +157,10 @@ def time_before(settings: BuildSettings) -> float:
 
 
 def margin(settings: BuildSettings) -> int:
-    """Time before and after a day that its windows depend on, ns; the detector's to e^-10."""
+    """Time before and after a day that its windows depend on, ns.
+
+    An average of the detector forgets by a factor of e in its length: after ten, e^-10 is left.
+    """
     seconds = settings.taper + settings.length + settings.segment + 1.0 + 10 * average(settings)
     seconds += 2 * settings.dead_time if is_detected(settings) else time_before(settings)
     return int(np.ceil(seconds)) * SECOND

@@ -45,11 +45,11 @@ def test_processes_change_nothing(tmp_path, monkeypatch, capsys, words):
 def test_stopped_before_and_between_mixtures(tmp_path, monkeypatch):
     stop, fit_number, done = StopRequest(), fit.fit_number, []
 
-    def signalled(inputs, path):
-        done.append(inputs[-1])
+    def signalled(task, path):
+        done.append(task[-1])
         if len(done) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        return fit_number(inputs, path)
+        return fit_number(task, path)
 
     monkeypatch.setattr(fit, "fit_number", signalled)
     stop.signal_number = signal.SIGTERM

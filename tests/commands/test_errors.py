@@ -58,7 +58,7 @@ def folder(tmp_path_factory, made_run):
     ("report", "command line: the following arguments are required: --run"),
     ("report --run run more", "no setting 'more'; write section.key=value"),
     ("report --run run report.station=x", "no setting 'report.station'"),
-    ("report --run none", "none: no such run folder; give one as Outputs/demo"),
+    ("report --run none", "none: no such run folder; give one such as Outputs/demo"),
     ("report --run run -o x.txt", "--output: x.txt is not allowed; allowed: a name that ends with"),
     (f"{EXPORT} report.stationz=x", "no setting 'report.stationz' .did you mean report.stations?"),
     (f"{EXPORT} --clusters 1,x", "--clusters: invalid numbers value: '1,x'"),
