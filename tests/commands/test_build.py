@@ -5,15 +5,12 @@ import pytest
 
 from RISCluster.__main__ import main
 from RISCluster.commands.arguments import save_figure
-from tests.waveforms.waves import MIDNIGHT, QUICK, noise, rows, with_events, write
-
-RATE = 50.0
+from tests.waveforms.waves import MIDNIGHT, QUICK, RATE, eventful, rows, write
 
 
 @pytest.fixture
 def source(here):
-    data = with_events(noise(120, RATE), RATE, (30, 60, 90))
-    return write(here / "a.mseed", ("XX.AAA..HHZ", MIDNIGHT, RATE, data))
+    return write(here / "a.mseed", ("XX.AAA..HHZ", MIDNIGHT, RATE, eventful()))
 
 
 def test_data_set_and_settings_of_a_file(source, here, capsys):
@@ -32,9 +29,8 @@ def test_data_set_and_settings_of_a_file(source, here, capsys):
 
 
 def test_events_of_several_stations(here, capsys):
-    data = with_events(noise(120, RATE), RATE, (30, 60, 90))
     for name in ("A", "B", "C"):
-        write(here / f"{name}.mseed", (f"XX.{name}..HHZ", MIDNIGHT, RATE, data))
+        write(here / f"{name}.mseed", (f"XX.{name}..HHZ", MIDNIGHT, RATE, eventful()))
     words = ["*.mseed", *QUICK, "--workers", "1", "events.window=0.5", "events.min_stations=3"]
     assert main(["build", *words, "-o", "set.h5"]) == 0
     text = "3 events at 3 or more of 3 stations, with 9 of 9 samples"

@@ -17,11 +17,10 @@ from RISCluster.parallel import Job, Parts
 from RISCluster.settings import load_settings
 from tests.clustering.test_fit import NUMBERS, fitted
 from tests.fibre.fibre import record
-from tests.waveforms.waves import noise, with_events, write
+from tests.waveforms.waves import NOON, QUICK, RATE, eventful, write
 
 distributed = pytest.importorskip("distributed")
 ROOT = Path(__file__).parent.parent.parent
-NOON = 1_451_649_600 * 10**9
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of the client
 
 
@@ -30,19 +29,12 @@ def cluster(tmp_path_factory):
     """Words for settings of it."""
     folder, running = tmp_path_factory.mktemp("cluster"), []
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-
-    def start(*words):
-        command = [sys.executable, "-m", "distributed.cli." + words[0], *words[1:]]
-        log = (folder / f"log{len(running)}").open("w")
-        running.append(
-            subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
-        )
-
-    file = folder / "scheduler.json"
-    start("dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", file)
-    for _ in range(2):
-        words = "--nthreads", "1", "--no-dashboard", "--death-timeout", "60"
-        start("dask_worker", *words, "--scheduler-file", file)
+    file, worker = folder / "scheduler.json", "dask_worker --nthreads 1 --death-timeout 60"
+    for name in ("dask_scheduler --port 0", worker, worker):
+        words = f"-m distributed.cli.{name} --no-dashboard --scheduler-file {file}".split()
+        options = {"cwd": folder, "env": environment, "stderr": subprocess.STDOUT}
+        options["stdout"] = (folder / f"log{len(running)}").open("w")
+        running.append(subprocess.Popen([sys.executable, *words], **options))
     with distributed.Client(scheduler_file=file, timeout=60) as client:
         client.wait_for_workers(2, 60)
         yield ["run.backend=dask", f"run.scheduler={client.scheduler.address}"]
@@ -77,17 +69,14 @@ def test_a_killed_worker_costs_its_own_part(cluster, tmp_path):
 
 def test_build_cube_and_labels_are_the_same_bytes(cluster, trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    from RISCluster.fibre import make_cube as making
-
-    monkeypatch.setattr(making, "BLOCK_VALUES", 4000)
+    monkeypatch.setattr("RISCluster.fibre.make_cube.BLOCK_VALUES", 4000)
     monkeypatch.setattr("RISCluster.stages.predict.COLUMN_ROWS", 50)
     Path("waves").mkdir()
     for number in range(6):
-        data = with_events(noise(120, 100.0, number), 100.0, [30, 60, 90])
-        write(Path(f"waves/{number}.mseed"), (f"XX.S{number}..HHZ", NOON, 100.0, data))
+        data = f"XX.S{number}..HHZ", NOON, RATE, eventful(seed=number)
+        write(Path(f"waves/{number}.mseed"), data)
     record(Path("das.h5"), np.random.default_rng(0).standard_normal((3000, 12)))
-    quick = ["build.sampling_rate=auto", "build.lta=5", "build.taper=2", "build.on=6"]
-    quick += ["build.off=2", "events.associate=no", "records.window=0.2", "records.step=0.1"]
+    quick = [*QUICK, "events.associate=no", "records.window=0.2", "records.step=0.1"]
     for name, words in (("one", []), ("all", cluster)):
         Path(name).mkdir()
         assert main(["build", "waves", "-o", f"{name}/set.h5", *quick, *words]) == 0

@@ -2,7 +2,6 @@
 
 import shutil
 
-import h5py
 import numpy as np
 import pytest
 
@@ -21,8 +20,6 @@ def folder(tmp_path_factory, made_run):
     path = tmp_path_factory.mktemp("errors")
     write(path / "a.mseed", ("XX.AAA..HHZ", MIDNIGHT, 50.0, noise(120, 50.0)))
     record(path / "das.h5", np.zeros((200, 4)))
-    with h5py.File(path / "blocks.h5", "w") as file:  # as of Febus, and no cube
-        file["fa1/Source1/Zone1/SR"] = np.zeros((10, 250, 4))
     write_small_file(path / "small.h5")
     shutil.copytree(made_run, path / "run")
     return path
@@ -32,7 +29,6 @@ def folder(tmp_path_factory, made_run):
     ("build -o set.h5", "SettingsError: command line: no waveforms given"),
     ("build a.mseed", "no -o FILE.h5 given; give it, or --picture FILE.png"),
     ("build a.mseed -o set.csv", "a file ending in .h5 or .hdf5"),
-    ("build none.mseed -o set.h5", "DataError: none.mseed: no such file"),
     ("build a.mseed -o set.h5 build.sta=60", "SettingsError: [build] sta = 60, lta = 30, on = 15"),
     ("build a.mseed -o set.h5 build.off=16", "allowed: sta below lta, off at most on"),
     ("build a.mseed -o set.h5 --workers 1.5", "1.5 is not allowed; allowed: whole numbers from 0"),
@@ -40,10 +36,8 @@ def folder(tmp_path_factory, made_run):
     ("cube das.h5 -o cube.txt", "a name that ends with .zarr or .h5 or .hdf5"),
     ("cube -o cube.h5", "no records given"),
     ("cube das.h5 -o cube.h5 records.window=9", "longer than the record of 2 s"),
-    ("cube blocks.h5 -o cube.h5", "records.dataset = auto is not one numeric data set"),
     (f"{DOWNLOAD} --start yesterday", "--start: invalid time value: 'yesterday'"),
     (f"{DOWNLOAD} --end 2019-12-31", "--end is not after --start"),
-    (f"{DOWNLOAD} --box 1 2 3", "--box: expected 4 arguments"),
     (f"{DOWNLOAD} --box 0 1 0 1 --circle 0 0 1", "--box and --circle are both given"),
     (DOWNLOAD, f"{CENTRE}: can't list stations: No FDSN services"),
     ("info missing.h5", "DataError: missing.h5: no such file"),
@@ -57,9 +51,8 @@ def folder(tmp_path_factory, made_run):
     ("predict --follow . --run run -o l.csv --overwrite", "--overwrite is not allowed"),
     ("report", "command line: the following arguments are required: --run"),
     ("report --run run more", "no setting 'more'; write section.key=value"),
-    ("report --run run report.station=x", "no setting 'report.station'"),
     ("report --run none", "none: no such run folder; give one such as Outputs/demo"),
-    ("report --run run -o x.txt", "--output: x.txt is not allowed; allowed: a name that ends with"),
+    ("report --run run -o x.txt", "x.txt is not allowed; allowed: a name that ends with .html"),
     (f"{EXPORT} report.stationz=x", "no setting 'report.stationz' .did you mean report.stations?"),
     (f"{EXPORT} --clusters 1,x", "--clusters: invalid numbers value: '1,x'"),
     (f"{EXPORT} --clusters 9", "--clusters 9: "),

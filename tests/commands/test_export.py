@@ -1,3 +1,4 @@
+import re
 import shutil
 
 import h5py
@@ -16,7 +17,7 @@ def words(run_folder, here):
     return lambda *more: ["export", "--run", str(run_folder), *map(str, more)]
 
 
-def test_formats_stages_and_filters(words, here, capsys):
+def test_formats_stages_filters_and_what_is_missing(words, run_folder, here, capsys):
     assert main(words(*CSV, "out.csv")) == 0
     assert "out.csv: 96 samples of" in capsys.readouterr().out
     lines = (here / "out.csv").read_text().splitlines()
@@ -32,6 +33,10 @@ def test_formats_stages_and_filters(words, here, capsys):
     assert "x.xml: 95 events of" in capsys.readouterr().out
     assert main(words("--format", "picks", "-o", "picks.csv")) == 0
     assert "picks.csv: 92 picks of" in capsys.readouterr().out
+    (run_folder / "DEC/model.pt").write_bytes(b"other")
+    assert main(words(*CSV, "y.csv", "data.file=nowhere.h5")) == 0
+    texts = r"DEC/model.pt: has changed.*nowhere.h5: no such file.* stage GMM\n$"
+    assert re.search(texts, capsys.readouterr().out, re.S)
 
 
 def test_templates_go_to_a_folder(words, run_folder, here, refused, capsys):
@@ -59,12 +64,3 @@ def test_nothing_is_written_over(words, run_folder, here, refused):
         data = run.file.path
     for path in (run_folder / "DEC/labels.csv", data):
         refused(words(*CSV, path, "--overwrite"), "is of the run or data used")
-
-
-def test_missing_stages_and_data_are_named(words, run_folder, capsys):
-    (run_folder / "DEC/model.pt").write_bytes(b"other")
-    assert main(words(*CSV, "x.csv", "data.file=nowhere.h5")) == 0
-    out = capsys.readouterr().out
-    assert "DEC/model.pt: has changed" in out
-    assert "nowhere.h5: no such file" in out
-    assert out.endswith("stage GMM\n")

@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -16,18 +14,6 @@ from tests.stages.conftest import table
 
 def predict(file, run, output, *words):
     return main(["predict", str(file), "--run", str(run), "-o", str(output), *words])
-
-
-@pytest.fixture
-def named(trained, tmp_path):
-    """A copy of the run with names and corrections, and sizes of its clusters."""
-    run = Path(shutil.copytree(trained[0], tmp_path / "test"))
-    labels = [int(row["label"]) for row in table(run / "DEC/labels.csv")]
-    sizes = [labels.count(label) for label in range(3)]
-    other = (labels[7] + 1) % 3
-    (run / "names.csv").write_text(f"stage,label,size,name\nDEC,{other},{sizes[other]},ice\n")
-    (run / "corrections.csv").write_text("index,label,mark\n7,ice,sure\n")
-    return run, sizes, other
 
 
 @pytest.mark.parametrize("stage", ["dec", "gmm"])
@@ -103,32 +89,29 @@ def test_what_does_not_fit_the_run_is_refused(trained, tmp_path, refused):
         (tmp_path / name).unlink()
 
 
-def test_names_and_corrections_of_the_run(trained, named, tmp_path):
-    (run, _, other), data = named, trained[1]
-    assert predict(data, run, tmp_path / "own.csv") == 0
+def test_names_corrections_and_page(trained, run_folder, tmp_path):
+    labels = [int(row["label"]) for row in table(run_folder / "DEC/labels.csv")]
+    sizes, other = [labels.count(label) for label in range(3)], (labels[7] + 1) % 3
+    names = f"stage,label,size,name\nDEC,{other},{sizes[other]},ice\n"
+    (run_folder / "names.csv").write_text(names)
+    (run_folder / "corrections.csv").write_text("index,label,mark\n7,ice,sure\n")
+    assert predict(trained[1], run_folder, tmp_path / "own.csv") == 0
     row = table(tmp_path / "own.csv")[7]
     assert (row["label"], row["probability"], row["name"]) == (str(other), "1.000000", "ice")
-    write_samples(tmp_path / "other.h5", blobs(96, seed=5)[0])
-    assert predict(tmp_path / "other.h5", run, tmp_path / "new.csv") == 0
-    rows = table(tmp_path / "new.csv")
-    assert [row["name"] for row in rows] == ["ice" * (row["label"] == str(other)) for row in rows]
-    assert rows[7]["label"] != str(other)  # a correction is of the data of the run
-
-
-def test_page_and_gallery_of_new_data(named, tmp_path):
-    run, sizes, other = named
     x = blobs(60, seed=5)[0]
-    x[:20] = np.random.default_rng(0).random((20, 16, 20))  # outliers
+    x[20:40] = np.random.default_rng(0).random((20, 16, 20))  # outliers
     ids = [f"XH.DR{i % 2}..HHZ".encode() for i in range(60)]
     file = write_samples(tmp_path / "new.h5", x, trace_id=ids)
-    assert predict(file, run, tmp_path / "l.csv", "run.figures=yes") == 0
+    assert predict(file, run_folder, tmp_path / "l.csv", "run.figures=yes") == 0
     assert (tmp_path / "l.gallery.png").read_bytes().startswith(b"\x89PNG")
-    assert not (run / "figures").exists()
+    assert not (run_folder / "figures").exists()
     text = (tmp_path / "l.html").read_text()
-    assert "<title>l, labelled with test</title>" in text
+    assert "<title>l, labelled with run</title>" in text
     assert "The data differ from the training set" in text
     assert len(re.findall('class="card"', text)) == 3
     known = table(tmp_path / "l.csv")
+    assert [one["name"] for one in known] == ["ice" * (one["label"] == str(other)) for one in known]
+    assert known[7]["label"] == str(labels[7])  # a correction is of the data of the run
     for label, row in enumerate(re.findall(r"<tr data-c.*?</tr>", text.split("</table>")[0])):
         cells = re.findall(r"<td[^>]*>([^<]*)</td>", row)
         outlying = [one["outlier"] == "1" for one in known if one["label"] == str(label)]

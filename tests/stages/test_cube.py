@@ -66,14 +66,13 @@ def test_the_map_shows_the_classes_where_they_are(
         assert [row["trace_id"] for row in rows] == [f"channel {place}" for place in channel]
     assert (folder / "figures/GMM_map.png").stat().st_size > 5000
     assert rows[0]["starttime"] == "2020-09-13T12:26:40.000000Z"
-    predict = ["predict", str(cube), "--run", str(folder), "-o", str(tmp_path / "p.csv")]
-    assert main([*predict, "run.figure_format=svg"]) == 0
+    predict = ["predict", str(cube), "--run", str(folder), "-o"]
+    assert main([*predict, str(tmp_path / "p.csv"), "run.figure_format=svg"]) == 0
     with h5py.File(tmp_path / "p.h5") as file:
         np.testing.assert_array_equal(file["label"][:], labels)
     assert (tmp_path / "p.svg").read_text().startswith("<?xml")
     before = cube.read_bytes()  # the map would replace the file that is labelled
-    predict = ["predict", str(cube), "--run", str(folder), "--overwrite"]
-    assert main([*predict, "-o", str(cube.with_suffix(".csv"))]) == 2
+    assert main([*predict, str(cube.with_suffix(".csv")), "--overwrite"]) == 2
     assert cube.read_bytes() == before
     assert "cube.stride was 20, is 10" in refused(run_gmm, make_settings(*words, "cube.stride=10"))
     monkeypatch.setattr(cluster_map, "LARGEST_IMAGE", (5, 2))  # read in steps

@@ -16,8 +16,7 @@ def network(folder):
 
 def test_every_stage_has_the_same_fixed_features(finished):
     folder = finished().run_folder
-    sizes = {"smoothed": 10, "modulation": 10}
-    assert network(folder)["fixed"] == sizes
+    assert network(folder)["fixed"] == {"smoothed": 10, "modulation": 10}
     before, refined = (np.load(folder / stage / "latent.npy") for stage in ("GMM", "DEC"))
     assert before.shape == (96, 23)
     np.testing.assert_array_equal(before[:, 3:], refined[:, 3:])

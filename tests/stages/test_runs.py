@@ -46,8 +46,8 @@ def test_run_folder_is_as_designed(finished):
     soft, rows = np.load(folder / "DEC/soft_assignments.npy"), table(folder / "DEC/labels.csv")
     np.testing.assert_allclose(soft.sum(1), 1, rtol=1e-5)
     assert [int(row["index"]) for row in rows] == list(range(96))
-    assert rows[61]["starttime"] == "2016-01-01T00:01:01.000000Z"
-    assert rows[61]["trace_id"] == "XH.DR01..HHZ"
+    found = rows[61]["starttime"], rows[61]["trace_id"]
+    assert found == ("2016-01-01T00:01:01.000000Z", "XH.DR01..HHZ")
     assert [int(row["label"]) for row in rows] == soft.argmax(1).tolist()
     assert float(rows[3]["probability"]) == pytest.approx(soft[3].max(), abs=1e-6)
     sizes = metrics(folder / "DEC")["cluster_sizes"]
@@ -150,6 +150,5 @@ def test_tensorboard_gets_settings_losses_and_spectrograms(small_file, make_sett
     assert "n_epochs=1" in board().add_text.call_args.args[1]
     assert board().add_scalar.call_args_list[0].args[0] == "AEC/train_mse"
     name, images, epoch = board().add_images.call_args.args
-    assert (name, epoch) == ("AEC/spectrograms", 1)
-    assert images.shape[1] == 1
+    assert (name, epoch, images.shape[1]) == ("AEC/spectrograms", 1, 1)
     assert 0 <= float(images.min()) <= float(images.max()) <= 1
