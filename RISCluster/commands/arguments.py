@@ -155,6 +155,7 @@ def _add_set_commands(commands: Any) -> None:
     add = _add(commands, "info", "info", "describe files of spectrograms", "data")
     add("words", metavar="FILE", nargs="*", help="HDF5, .npy, Zarr; a pattern is one set")
     add("--picture", metavar="FILE", type=file(*IMAGES), help="also draw some samples")
+    add("--no-picture", action="store_true", help="the default; for scripts of earlier versions")
 
     add = _add(commands, "make", "subset", "write chosen samples of several files as one", "data")
     add("words", metavar="FILE", nargs="*", help="files, and settings such as data.stations=DR0*")

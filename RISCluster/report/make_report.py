@@ -90,6 +90,8 @@ def write_report(
         found = [make_sections(results, group) for group in (SECTIONS, TECHNICAL)]
         page = render(results, run.folder.resolve().name, *found)
         write_text(path, page)
+        for text in run.notes:
+            log.warning(text)
     n = page.count('<figure class="picture">')
     log.info(f"report: {path.stat().st_size / 1e6:.1f} MB, {n} figures")
     return path

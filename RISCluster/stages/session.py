@@ -206,7 +206,8 @@ class Session:
             return
         metrics, stage = read_json(self.path / "metrics.json"), self.stage.name
         if stage == "AEC":
-            result = f"autoencoder of {metrics['n_train']:,} samples, {metrics['epochs']} epochs"
+            epochs = count(metrics["epochs"], "epoch")
+            result = f"autoencoder of {metrics['n_train']:,} samples, {epochs}"
         else:
             sizes = metrics["cluster_sizes"]
             result = f"{len(sizes)} clusters of {min(sizes):,} to {max(sizes):,} samples"

@@ -18,6 +18,7 @@ def opened(path, show):
 
 def test_text_picture_and_settings(small_file, here, capsys):
     (here / "mine.ini").write_text(f"[data]\nfile = {small_file}\n")
+    assert main(["info", str(small_file), "--no-picture"]) == 0
     assert main(["info", "--config", "mine.ini", "--picture", "new/x.svg"]) == 0
     out = capsys.readouterr().out
     assert "96 of 16 x 20 (frequency x time), float32" in out

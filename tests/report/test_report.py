@@ -76,8 +76,9 @@ def test_less_is_refused_or_does_not_replace_more(run_folder, tmp_path, capsys, 
     assert "report.html: is not replaced by a page without DEC (" in text
     other = tmp_path / "other.html"
     assert main(["report", "--run", str(run_folder), "-o", str(other)]) == 0
-    html = other.read_text(encoding="utf-8")
+    html, logged = other.read_text(encoding="utf-8"), "".join(capsys.readouterr())
     assert "the DEC stage is unfinished" in html
+    assert "the DEC stage is unfinished" in logged
     assert "section is left out" not in html
     assert before == {path: path.read_bytes() for path in before}
     assert MADE_FROM.search(html)[1] == "AEC GMM"
