@@ -106,7 +106,7 @@ def open_storage(path: Path, setting: str, npy: DataSettings | None = None) -> S
     try:
         return Storage(path, h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE))
     except OSError as error:
-        raise DataError(f"{path}: {why_closed(error)}") from None
+        raise DataError(f"{path}: {why_closed(path, error)}") from None
 
 
 def _open_npy(path: Path, settings: DataSettings) -> Storage:
@@ -133,13 +133,17 @@ def _open_npy(path: Path, settings: DataSettings) -> Storage:
     return Storage(path, root)
 
 
-def why_closed(error: OSError) -> str:
+def why_closed(path: Path, error: OSError) -> str:
     """Why a file can't be opened as HDF5, and what to do."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if file.read(4) != b"\x89HDF":
+            return (
+                "is neither HDF5 nor Zarr; make spectrograms of waveforms with python -m "
+                "RISCluster build, and netCDF-4 of classic netCDF with nccopy -k nc4 IN OUT"
+            )
     return (
-        f"is neither HDF5 nor Zarr that can be read ({reason_of(error)}); copy or build it again "
-        "if it was cut short; wait if another program writes it; if that was killed, run h5clear "
-        "-s FILE; make netCDF-4 of classic netCDF with nccopy -k nc4 IN OUT, spectrograms of "
-        "waveforms with python -m RISCluster build"
+        f"can't be opened as HDF5 ({reason_of(error)}); copy or build it again if it was cut "
+        "short; wait if another program writes it; if that was killed, run h5clear -s FILE"
     )
 
 

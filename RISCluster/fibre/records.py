@@ -88,7 +88,7 @@ def read_record(path: Path, settings: RecordsSettings) -> Record:
         with h5py.File(path, "r") as file:
             return _Reader(storage.Storage(path, file), settings).record()
     except (OSError, RuntimeError, KeyError) as why:
-        error = DataError(f"{path}: {storage.why_closed(why)}")
+        error = DataError(f"{path}: {storage.why_closed(path, why)}")
         is_foreign = not h5py.is_hdf5(path)
     except UnknownLayout as why:
         error, is_foreign = why, settings.dataset == "auto"

@@ -32,9 +32,14 @@ def error_of(path) -> str:
 def test_what_is_not_there_damaged_or_not_installed(tmp_path, monkeypatch):
     for path in (tmp_path, tmp_path / "none.h5"):
         assert "no such file or Zarr folder; set data.file" in error_of(path)
-    for content in (b"", b"CDF\x01\0\0", b"\x89HDF\r\n\x1a\n\0"):
+    foreign, damaged = "is neither HDF5 nor Zarr; make", "can't be opened as HDF5 ("
+    for content, why in (
+        (b"", foreign),
+        (b"CDF\x01\0", foreign),
+        (b"\x89HDF\r\n\x1a\n\0", damaged),
+    ):
         (tmp_path / "x.h5").write_bytes(content)
-        assert "x.h5: is neither HDF5 nor Zarr that can be read (" in error_of(tmp_path / "x.h5")
+        assert f"x.h5: {why}" in error_of(tmp_path / "x.h5")
     for zarr_format, name in ((2, ".zarray"), (3, "zarr.json")):
         path = tmp_path / str(zarr_format)
         zarr_array(path, zarr_format, data=ROWS)
