@@ -192,8 +192,8 @@ def plan(
         components = ", ".join(settings.components or ["none"])
         raise DataError(
             f"build.components = {components}, build.catalogue = {settings.catalogue}: none of "
-            f"{count(len(every), 'station-day')}, as {every[0]}, has all components and an onset; "
-            "give others, or other files"
+            f"{count(len(every), 'station-day')}, such as {every[0]}, has all components and an "
+            "onset; give others, or other files"
         )
     every = [part for day in days for part in (day, *day.others)]
     n_traces = count(len({day.trace_id for day in every}), "trace")
@@ -261,8 +261,8 @@ def _output_rate(days: Sequence[StationDay], settings: BuildSettings) -> float:
         if band and (band.high > nyquist or (key == "bandpass" and band.high == nyquist)):
             raise SettingsError(
                 f"build.{key} = {band} Hz reaches {nyquist:g} Hz, the Nyquist frequency; set it "
-                f"lower, or leave traces out with build.trace_ids, as {rates[lowest].trace_id} at "
-                f"{lowest:g} Hz"
+                f"lower, or leave traces out with build.trace_ids, such as "
+                f"{rates[lowest].trace_id} at {lowest:g} Hz"
             )
     return rate
 
