@@ -21,6 +21,7 @@ from ..settings import DataSettings
 from .times import to_text
 
 CHUNK_CACHE = 64 * 2**20  # bytes; neighbouring windows share chunks
+FOREIGN = "is neither HDF5 nor Zarr"
 NO_DATA = (".xml", ".txt", ".csv", ".json", ".ini", ".md", ".pdf", ".png", ".partial", ".log")
 
 
@@ -136,10 +137,13 @@ def _open_npy(path: Path, settings: DataSettings) -> Storage:
 def why_closed(path: Path, error: OSError) -> str:
     """Why a file can't be opened as HDF5, and what to do."""
     with contextlib.suppress(OSError), path.open("rb") as file:
-        if file.read(4) != b"\x89HDF":
+        start = file.read(8)
+        if re.match(rb"\d{6}[DRQM][ \0]|MS\x03", start):
+            return "is miniSEED; make spectrograms of it with python -m RISCluster build"
+        if start[:4] != b"\x89HDF":
             return (
-                "is neither HDF5 nor Zarr; make spectrograms of waveforms with python -m "
-                "RISCluster build, and netCDF-4 of classic netCDF with nccopy -k nc4 IN OUT"
+                f"{FOREIGN}; make spectrograms of waveforms with python -m RISCluster build, and "
+                "netCDF-4 of classic netCDF with nccopy -k nc4 IN OUT"
             )
     return (
         f"can't be opened as HDF5 ({reason_of(error)}); copy or build it again if it was cut "

@@ -158,10 +158,10 @@ def _read_headers(path: Path) -> tuple[list[Stretch], Notes]:
         (good if usable and max(abs(start), abs(item.end)) < LATEST else bad).append(item)
     text = "" if stream else "has no waveform"
     if bad:
-        one, year = bad[0], 1970 + bad[0].start / (365.25 * DAY)
+        one, year = bad[0], np.datetime64(bad[0].start // SECOND, "s").astype("M8[Y]")
         text = (
             f"{count(len(bad), 'trace')} left out, such as '{one.trace_id}': {one.n_samples} "
-            f"samples at {one.sampling_rate:g} Hz in {year:.0f}; allowed: ids with station and "
+            f"samples at {one.sampling_rate:g} Hz in {year}; allowed: ids with station and "
             "channel codes, as in miniSEED, 1 sample or more, 1e-5 to 1e8 Hz, and years 1678 to "
             "2261"
         )
