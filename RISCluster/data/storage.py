@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from ..errors import DataError, RISClusterError
-from ..io import explain_missing_filter, is_remote, load_hdf5_filters, need
+from ..io import explain_missing_filter, is_remote, load_hdf5_filters, need, store_options
 from ..settings import DataSettings
 from .times import to_text
 
@@ -87,7 +87,7 @@ class Storage:
 def open_storage(path: Path, setting: str, npy: DataSettings | None = None) -> Storage:
     """Open an HDF5 file, a ``.npy`` file with the axes of `npy`, or Zarr (format 2 or 3).
 
-    `setting` is named in a DataError. Zarr may be remote, by the settings of fsspec.
+    `setting` is named in a DataError. Zarr may be remote, see `store_options`.
     """
     if is_remote(path) or any((path / x).exists() for x in ("zarr.json", ".zgroup", ".zarray")):
         zarr = need("zarr")
@@ -95,7 +95,8 @@ def open_storage(path: Path, setting: str, npy: DataSettings | None = None) -> S
             need("s3fs" if str(path).startswith("s3:") else "aiohttp")
         with explain(path, "the Zarr store"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of types that Zarr's third format has not settled
-            return Storage(path, zarr.open(str(path), mode="r"))
+            options = store_options(path) or None  # which are an error for a local store
+            return Storage(path, zarr.open(str(path), mode="r", storage_options=options))
     if not path.is_file():
         raise DataError(
             f"{path}: no such file or Zarr folder; set {setting} to your data set, or make one of "

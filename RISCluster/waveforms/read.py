@@ -1,7 +1,6 @@
 """Waveform files: copied from archives, their headers, and their samples between two times."""
 
 import glob
-import os
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +14,7 @@ from joblib import Parallel, delayed
 from ..data.storage import NO_DATA
 from ..data.times import DAY, SECOND, same_rate
 from ..errors import DataError
-from ..io import need, new_file
+from ..io import need, new_file, store_options
 from ..parallel import workers_for
 from ..runtime import Progress, count, log
 
@@ -94,10 +93,8 @@ def with_copies(words: Sequence[str], folder: Path) -> list[str]:
 
 def _fetch(url: str, folder: Path) -> list[str]:
     fsspec = need("fsspec")
-    has_key = {"AWS_ACCESS_KEY_ID", "AWS_PROFILE"} & {*os.environ}
-    options = {"anon": not has_key} if url.startswith("s3:") else {}
     try:
-        files, root = fsspec.core.url_to_fs(url, **options)
+        files, root = fsspec.core.url_to_fs(url, **store_options(url))
         found = files.glob(root, detail=True) if "*" in url else files.find(root, detail=True)
         names = [
             name
