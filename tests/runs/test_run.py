@@ -10,7 +10,7 @@ import pandas
 import pytest
 
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.evaluation.metrics import event_metrics
+from RISCluster.evaluation.metrics import column_metrics
 from RISCluster.runs.labels import cluster_title, new_labels, read_labels
 from RISCluster.runs.run import known_classes, open_run, write_names
 
@@ -28,7 +28,7 @@ def test_event_ids_of_the_file_are_in_the_table_and_scored(small_file, tmp_path)
     with h5py.File(small_file, "a") as file:
         file["event_id"] = np.where(events > 0, events, -1)
     with open_spectrograms(small_file) as file:
-        table, found = written(file, tmp_path / "x.csv", labels), event_metrics(file, labels, 0)
+        table, found = written(file, tmp_path / "x.csv", labels), column_metrics(file, labels, 0)
     assert table["event_id"].tolist() == [-1] * 4 + events[4:].tolist()
     assert (found["n_events"], found["event_agreement"]) == (23, 1)
 
