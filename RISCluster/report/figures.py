@@ -27,7 +27,7 @@ from ..plots import latent, occurrence, places, samples, scores
 from ..plots.style import frame, plain
 from ..run_folder import StageFolder
 from ..runs.cluster_map import read_cluster_map, read_means
-from ..runs.labels import cluster_title, usable_sample
+from ..runs.labels import cluster_title, station_of, usable_sample
 from ..runs.run import FinishedRun, FinishedStage
 from ..settings import Settings
 from .results import METHODS, Results
@@ -200,16 +200,19 @@ def _section(results: Results) -> Figure | None:
 
 def chosen(results: Results) -> Figure:
     """The samples of ``report.samples``, framed in the colours of their clusters."""
-    facts, panels = [results.facts(sample) for sample in results.chosen], []
-    for one in facts:
-        label = f"cluster {one['label']}, p {one['probability']:.2f}" if one["label"] >= 0 else ""
-        lines = f"sample {one['sample']}", label, one["time"], plain(one["station"])
-        image = results.file.read(one["sample"], one["sample"] + 1)[0]
-        panels.append((image, "\n".join(filter(None, lines))))
+    panels, table = [], results.stage.table
+    for i in results.chosen:
+        row, lines = table.loc[i], [f"sample {i}"]
+        if row["label"] >= 0:
+            lines.append(f"cluster {row['label']}, p {row['probability']:.2f}")
+        if pandas.notna(row.get("starttime")):
+            lines.append(f"{row['starttime']:%Y-%m-%d %H:%M:%S}")
+        lines.append(plain(station_of(row.get("trace_id") or "")))
+        panels.append((results.file.read(i, i + 1)[0], "\n".join(lines)))
     rows = [("", panels[at : at + CHOSEN_COLUMNS]) for at in range(0, len(panels), CHOSEN_COLUMNS)]
     figure = samples.sample_overview(results.file, rows, "Chosen samples")
-    for axes, one in zip(figure.axes, facts, strict=False):
-        frame(axes, one["label"])
+    for axes, label in zip(figure.axes, table["label"][[*results.chosen]], strict=False):
+        frame(axes, label)
     return figure
 
 

@@ -26,9 +26,8 @@ HOSTILE = (
     "<script>alert(1)</script>", '"><img onerror=alert(2) src=x>', "</script><b>bold</b>",
     "</style><i>", "' onclick='alert(3)", "javascript:alert(4)//10.1000/<u>",
 )  # fmt: skip
-BLOCKS = """{% from "sections.html" import data_table, figure, note, sample with context %}
+BLOCKS = """{% from "sections.html" import data_table, figure, note with context %}
 <p>{{ text }}</p>{{ note(text) }}{{ figure("fault") }}
-{{ sample({"row": 0, "sample": 1, "time": text, "station": text, "probability": 1.0}) }}
 {% call figure("pixel") %}{{ text }}{% endcall %}
 {% call data_table(t, text) %}{{ text }}{% endcall %}"""
 
@@ -135,6 +134,7 @@ def test_the_page_as_it_is_opened(page, browser, theme, paper):
 
 
 TOTAL = "on.reduce((a, b) => a + b, 0)"
+REMARK = "getComputedStyle(all('.card dl')[0], '::before').content"
 
 
 @pytest.fixture
@@ -154,7 +154,6 @@ def test_samples_answer_the_mouse(driver):
     driver.drag(1, "[60, 2]", "[view.width / 2, view.height - 22]")
     assert 0 < driver.run(TOTAL) < 95
     assert driver.run("byId('state').textContent") == f"{driver.run(TOTAL)} of 95 samples"
-    assert "selected" in driver.run("all('.count')[0].textContent")
     driver.click("#clear")
     assert driver.run(TOTAL) == 95
 
@@ -164,9 +163,29 @@ def test_clusters_and_stations_are_chosen(driver):
     assert driver.run(TOTAL) == driver.run("P.label.filter((k) => k === 1).length")
     assert driver.run("all('.card:not([data-off])').length") == 1
     driver.click("#clear")
+    assert driver.run("all('.card .sample').length") == 18
+    assert driver.run(REMARK) == "none"
     driver.set("#station", 2, "change")
     assert driver.run(TOTAL) == driver.run("P.station.filter((s) => s === 2).length")
     assert driver.run("all('tr[data-s]:not([data-off])').length") == 1
+    both = "P.label.filter((k, i) => k === 1 && (!{} || P.station[i] === 2)).length".format
+    counts = [driver.run(both(only)) for only in (1, 0)]
+    text = "{} of {} selected, stations: 1".format(*counts)
+    assert driver.run("all('.count')[1].textContent") == text
+    shown = "all('.sample').filter((e) => e.checkVisibility()).map((e) => P.station[e.dataset.i])"
+    assert set(driver.run(shown)) == {2}
+    assert "Of all samples" in driver.run(REMARK)
+    driver.drag(0, "view.at(40).map((x) => x - 3)", "view.at(40).map((x) => x + 3)")
+    found = driver.run("new Set(P.label.filter((_, i) => on[i])).size")
+    assert driver.run("all('.card:not([data-off])').length") == found < 3
+
+
+def test_what_is_folded_is_printed(driver):
+    visible = "all('#technical h3').map((e) => e.checkVisibility())"
+    assert not any(driver.run(visible))
+    driver("Emulation.setEmulatedMedia", media="print")
+    assert len(driver.run(visible)) == driver.run(visible).count(True) == 5
+    driver("Emulation.setEmulatedMedia", media="")
 
 
 def test_names_and_corrections_are_saved(page, driver, tmp_path):
