@@ -118,7 +118,7 @@ def _history(results: Results, name: str) -> Figure | None:
     if history.empty:
         return None
     if name == "DEC":
-        return scores.dec_history(history, np.ravel(stage.settings.dec.tol)[0])
+        return scores.dec_history(history, stage.metrics.get("tol", stage.settings.dec.tol))
     return scores.aec_history(history, stage.metrics.get("mse_of_mean_spectrogram") or 1.0)
 
 

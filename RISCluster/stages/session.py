@@ -1,18 +1,13 @@
-"""What the stages share: processes, data file, inputs of the results, sweeps, end of a stage."""
+"""What the stages share: processes, data file, inputs of the results, end of a stage."""
 
-import copy
 import hashlib
-import itertools
 import shlex
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas
 import torch
 
 from ..data.layouts import SpectrogramFile, size_text
@@ -20,14 +15,12 @@ from ..data.loading import Preparation, Reader, SampleSet, load_set
 from ..data.sets import open_data
 from ..data.synthetic import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
-from ..errors import SettingsError, TrainingError
-from ..evaluation.metrics import label_metrics
-from ..io import locked, read_json, sha256, write_json, write_text
+from ..errors import SettingsError
+from ..io import locked, read_json, sha256, write_json
 from ..models.autoencoder import Encoder
 from ..run_folder import StageFolder
-from ..runs.labels import Labelling
 from ..runtime import StopRequest, count, keep_freed_memory, log, start_log
-from ..settings import COMMANDS, Settings, as_text, package_command, stage_command
+from ..settings import COMMANDS, Settings, package_command, stage_command
 from ..training.common import Context
 from ..training.encode import encode_to
 
@@ -106,10 +99,6 @@ class Session:
         samples = SampleSet(range(self.file.n_samples), reader=reader)
         encode_to(self.path / "latent.npy", encoder, samples, self.ranks, fixed)
 
-    def scores(self, latents: np.ndarray, labelling: Labelling) -> tuple[tuple, dict[str, Any]]:
-        """Samples with silhouettes in latent space, and the metrics of every stage that labels."""
-        return label_metrics(self.file, latents, labelling, self.seed)
-
     def is_done(self) -> bool:
         """Whether the stage is complete; logs it."""
         done = self.ranks.rank0(lambda: self.stage.is_done(self.inputs))
@@ -122,59 +111,6 @@ class Session:
         self.ranks.rank0(lambda: self.held.enter_context(locked(self.run)))
         begun = self.ranks.rank0(lambda: self.stage.begin(self.inputs, self.settings.as_ini()))
         log.info(f"{self.path}: {begun}")
-
-    # ---- sweeps ----
-
-    def combinations(self) -> dict[str, "Session"]:
-        """Runs for each combination of the lists in the stage's section, by name (a sweep)."""
-        section = self.stage.name.lower()
-        values = getattr(self.settings, section)
-        lists = {key: value for key, value in vars(values).items() if isinstance(value, tuple)}
-        runs = {}
-        for choice in itertools.product(*lists.values()):
-            chosen, one = dict(zip(lists, choice, strict=True)), copy.copy(self)
-            name = ",".join(f"{key}={as_text(value)}" for key, value in chosen.items())
-            one.settings = replace(self.settings, **{section: replace(values, **chosen)})
-            one.path = self.path / "sweep" / name if lists else self.path
-            runs[name] = one
-        return runs
-
-    def train(
-        self, work: Callable[["Session"], None], results: list[str], best: Callable, criterion: str
-    ) -> None:
-        """Train a stage that has begun by `work`, once or for each combination of its lists.
-
-        Then the `results` of the run with the `best` (min or max) `criterion` of metrics.json
-        become those of the stage. A run that diverges is left out.
-        """
-        runs = self.combinations()
-        if len(runs) == 1:
-            work(*runs.values())
-            return
-        made = {name: one.path / "metrics.json" for name, one in runs.items()}
-        for number, (name, one) in enumerate(runs.items(), 1):
-            log.info(f"sweep {number} of {len(runs)}: {name}")
-            try:
-                if not self.ranks.rank0(made[name].exists):  # it does after an interruption
-                    work(one)
-            except TrainingError as error:
-                log.warning(f"sweep: {name} failed and is left out: {error}")
-
-        def choose() -> None:
-            metrics = {name: read_json(path) for name, path in made.items() if path.exists()}
-            known = {name: each[criterion] for name, each in metrics.items()}
-            scores = {name: score for name, score in known.items() if score is not None}
-            if not scores:
-                raise TrainingError(f"{self.path}: no run of the sweep has a {criterion}")
-            chosen = best(scores, key=scores.get)
-            log.info(f"best of {len(scores)} by {criterion}: {chosen}")
-            shutil.copytree(runs[chosen].path, self.path, dirs_exist_ok=True)
-            table = pandas.Series(scores, name=criterion).rename_axis("combination")
-            write_text(self.path / "sweep.csv", table.to_csv(lineterminator="\n"))
-            self.settings = runs[chosen].settings
-            self.finish([*results, "sweep.csv"], metrics[chosen] | {"sweep_best": chosen})
-
-        self.ranks.rank0(choose)
 
     # ---- end of a stage ----
 
