@@ -288,7 +288,7 @@ function correct() {
 
 // ---- files
 const rowsOf = {
-  "names.csv": () => [["stage", "label", "size", "name"], ...clusters.map((one, k) => [D.stage, k, one.sized, names[k]])],
+  "names.csv": () => [["stage", "label", "size", "name"], ...clusters.map((one, k) => [D.stage, k, one.size, names[k]])],
   "corrections.csv": () => [["index", "label", "mark"], ...[...corrections].sort((a, b) => a[0] - b[0])
     .map(([index, one]) => [index, one.label < 0 ? "" : one.label, one.mark || ""])],
 };

@@ -117,8 +117,7 @@ def page_data(results: Results, found: PageSamples) -> dict[str, Any]:
             {
                 "name": results.names.get(label, ""),
                 "colour": to_hex(cluster_colour(label)),
-                "size": int(stage.sizes[label]),
-                "sized": int(stage.cluster_sizes[label]),
+                "size": int(stage.cluster_sizes[label]),
                 "spectrum": found.quartiles(spectra, stage.labels[found.index] == label),
             }
             for label in range(stage.n_clusters)

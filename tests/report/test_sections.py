@@ -35,17 +35,6 @@ def with_table(run, table, k=3):
     return replace(run, stages={**run.stages, stage.name: stage})
 
 
-def synthetic(n_days, k=3, n_stations=2):
-    """Each cluster once a day."""
-    day, label = np.divmod(np.arange(n_days * k), k)
-    ids = [f"XH.S{i:03d}..HHZ" for i in range(n_stations)]
-    return pandas.DataFrame({
-        "label": label.astype("i2"), "probability": np.ones(len(day), "f4"),
-        "starttime": np.datetime64("2016-01-01T06", "us") + day * np.timedelta64(1, "D"),
-        "trace_id": pandas.Categorical.from_codes(np.arange(len(day)) % n_stations, ids),
-    })  # fmt: skip
-
-
 def test_three_sentences_and_warnings(opened, monkeypatch):
     opened.final.metrics.update(accuracy=0.98765, event_agreement=0.5)
     opened.notes.append("out/names.csv: line 2: 'x' is no cluster.")
@@ -147,17 +136,27 @@ def test_stations_and_their_map(made_run, tmp_path):
         assert found.notes[1].endswith("the first is XH.DR03.")
 
 
-def test_times_and_seasons(made_run, opened):
+def test_times_and_seasons(made_run, opened, monkeypatch):
     found, label = Section("time", opened), opened.final.labels
     assert list(found.figures) == ["report_occurrence", "report_profiles"]
     seasons = found.table("season")
     assert seasons[0] == ["cluster", "all", "Dec-Feb", "Mar-May", "Jun-Aug", "Sep-Nov"]
     winter = ((np.arange(96) % 12 < 2) | (np.arange(96) % 12 == 11)) & (label == 0)
     assert seasons[1][2] == str(winter.sum())
-    two = with_table(opened, synthetic(400))
-    years = Section("time", two).table("season")
+    monkeypatch.setattr(results, "LARGEST", 2)
+    monkeypatch.setattr(sections, "STATION_ROWS", 5)
+    day, label = np.divmod(np.arange(1600), 4)  # each cluster once a day
+    ids = pandas.Categorical([f"XH.S{i % 9}..HHZ" for i in range(1600)])
+    days = np.datetime64("2016-01-01T06", "us") + day * np.timedelta64(1, "D")
+    table = {"label": label.astype("i2"), "probability": 1.0, "starttime": days, "trace_id": ids}
+    large = with_table(opened, pandas.DataFrame(table), k=4)
+    found, stations = Section("time", large), Section("stations", large)
+    years = found.table("season")
     assert years[0][-2:] == ["2016", "2017"]
-    assert [int(row[-2]) + int(row[-1]) for row in years[1:]] == two.final.sizes.tolist()
+    assert [int(row[-2]) + int(row[-1]) for row in years[1:]] == large.final.sizes.tolist()
+    assert "The 2 largest of 4 clusters are drawn." in found.text
+    assert len(stations.table("each station")) == 1 + 5
+    assert "The 5 stations with most samples, of 9." in stations.text
     with open_run(made_run, ["report.seasons=12-2"]) as run:
         row = Section("time", run).table("season")[1]
     assert int(row[2]) + int(row[3]) == int(row[1])  # other months
@@ -198,16 +197,6 @@ def test_missing_times_traces_or_both(opened):
     assert "2 samples without a start time left out." in found.notes
     first = "probably by a wrong clock: the first is sample 11, 1970-01-01 00:00:07 UTC."
     assert f"1 sample years away from all others left out, {first}" in found.notes
-
-
-def test_many_stations_and_clusters(opened, monkeypatch):
-    monkeypatch.setattr(results, "LARGEST", 2)
-    monkeypatch.setattr(sections, "STATION_ROWS", 5)
-    run = with_table(opened, synthetic(40, 4, 9), k=4)
-    found = Section("stations", run)
-    assert len(found.table("each station")) == 1 + 5
-    assert "The 5 stations with most samples, of 9." in found.text
-    assert "The 2 largest of 4 clusters are drawn." in Section("time", run).text
 
 
 BEFORE, AFTER = [0, 0, 0, 1, 1, 2, -1], [0, 0, 1, 1, 1, 2, -1]
