@@ -79,6 +79,8 @@ def write_report(
             )
         require_package(run.settings.report.embedding)
         results = Results(run, writes=output is None)
+        # A table that can't be used is an error now, before the page is replaced by one without it.
+        _ = results.environment, results.report.stations and results.located
         if (last := max(results.chosen, default=0)) >= run.file.n_samples:
             raise SettingsError(
                 f"[report] samples: {run.settings.data.file} has no sample {last}; allowed: "

@@ -104,19 +104,16 @@ def page_data(results: Results, found: PageSamples) -> dict[str, Any]:
     large, images = found.large(results)
     rows = np.searchsorted(found.index, large).tolist()
     return {
-        "stage": stage.name,
+        "stage": stage.name, "stations": results.stations, "place": results.place,
         "columns": {  # kinds as of JavaScript
             name: [f"{x.dtype.name.capitalize()}Array", _text(x)]
             for name, x in _columns(results, found.index).items()
         },
-        "stations": results.stations,
         "span": None if report.span is None else _milliseconds(results.span).tolist(),
         "moments": [[_milliseconds(time).item(), name] for time, name in results.moments],
-        "place": results.place,
         "clusters": [
             {
-                "name": results.names.get(label, ""),
-                "colour": to_hex(cluster_colour(label)),
+                "name": results.names.get(label, ""), "colour": to_hex(cluster_colour(label)),
                 "size": int(stage.cluster_sizes[label]),
                 "spectrum": found.quartiles(spectra, stage.labels[found.index] == label),
             }
@@ -126,14 +123,11 @@ def page_data(results: Results, found: PageSamples) -> dict[str, Any]:
         "colours": _text((255 * colormaps[COLOUR_MAP](np.arange(256))[:, :3]).astype("u1")),
         "frequency": [float(file.frequency[0]), float(file.frequency[-1]), file.frequency_unit],
         "duration": [float(file.time[0]), float(file.time[-1]), file.time_unit],
-        "components": ", ".join(file.components),
-        "unit": file.amplitude_unit,
-        "low": round(found.low, 1),
-        "decibel": found.decibel,
-        "tile": _sprite(found.tiles),
+        "components": ", ".join(file.components), "unit": file.amplitude_unit,
+        "low": round(found.low, 1), "decibel": found.decibel, "tile": _sprite(found.tiles),
         "large": _sprite(images) | {"rows": rows},
         "trace": _traces(file, large, rows, len(found.chosen)),
-    }
+    }  # fmt: skip
 
 
 def _columns(results: Results, index: np.ndarray) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from RISCluster.__main__ import main
-from RISCluster.errors import MissingPackage, RunError, SettingsError
+from RISCluster.errors import DataError, MissingPackage, RunError, SettingsError
 from RISCluster.report import figures
 from RISCluster.report import make_report as report
 from RISCluster.report.figures import FIGURES, image_of
@@ -64,11 +64,13 @@ def test_less_is_refused_or_does_not_replace_more(run_folder, tmp_path, capsys, 
         write_report(run_folder, ["data.file=nowhere.h5"])
     page = write_report(run_folder)
     assert MADE_FROM.search(page.read_text("utf-8"))[1] == "AEC GMM DEC"
-    StageFolder(run_folder, "DEC").begin({"something": "else"}, "[run]\n")
     before = {path: path.read_bytes() for path in (page, run_folder / "names.csv")}
+    for name in ("environment", "stations"):  # tables that can't be used
+        with pytest.raises(DataError, match=f"report.{name}: .*names.csv: can't be read as a tab"):
+            write_report(run_folder, [f"report.{name}={run_folder / 'names.csv'}"])
+    StageFolder(run_folder, "DEC").begin({"something": "else"}, "[run]\n")
     assert main(["report", "--run", str(run_folder)]) == 2
-    text = capsys.readouterr().err
-    assert "report.html: is not replaced by a page without DEC (" in text
+    assert "report.html: is not replaced by a page without DEC (" in capsys.readouterr().err
     other = tmp_path / "other.html"
     assert main(["report", "--run", str(run_folder), "-o", str(other)]) == 0
     html, logged = other.read_text(encoding="utf-8"), "".join(capsys.readouterr())

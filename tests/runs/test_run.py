@@ -1,6 +1,7 @@
 """A run folder read back: stages, labels, data, names and corrections."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import h5py
@@ -9,7 +10,6 @@ import pandas
 import pytest
 
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.errors import RunError
 from RISCluster.evaluation.metrics import event_metrics
 from RISCluster.runs.labels import cluster_title, new_labels, read_labels
 from RISCluster.runs.run import known_classes, open_run, write_names
@@ -90,11 +90,6 @@ def test_data_missing_or_other(made_run, small_file):
             assert len(run.final.labels) == 96
 
 
-def test_no_run(tmp_path):
-    with pytest.raises(RunError, match="holds no complete stage"), open_run(tmp_path):
-        pass
-
-
 def names_csv(run_folder, *names):
     sizes = json.loads((run_folder / "DEC/metrics.json").read_text())["cluster_sizes"]
     rows = [f"DEC,{k},{sizes[k]},{name}\n" for k, name in enumerate(names)]
@@ -120,7 +115,7 @@ def test_names_are_written_once_and_read(run_folder):
 @pytest.mark.parametrize(
     ("old", "new", "note"),
     [
-        *(("DEC,1,", new, "line 3 is of no cluster of the DEC stage")
+        *(("DEC,1,", new, rf"line 3, '{new}.*,b', is of no .* DEC stage.* its size: 0 \(\d+\), 1")
           for new in ("GMM,1,", "DEC,0,", "DEC,1,9", "DEC,x,")),
         ("c\n", "c\nDEC\n", "line 5 has 1 cell, and the header 4"),
         ("stage,label", "one,two", "no column stage and no column label"),
@@ -130,7 +125,7 @@ def test_a_table_of_other_clusters_is_not_used(run_folder, old, new, note):
     (run_folder / "names.csv").write_text(names_csv(run_folder, *"abc").replace(old, new))
     with open_run(run_folder) as run:
         assert run.names == {}
-        assert f"no names are used: {note}" in run.notes[0]
+        assert re.search(f"no names are used: {note}", run.notes[0])
 
 
 def test_corrections(run_folder):
