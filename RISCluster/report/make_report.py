@@ -23,12 +23,12 @@ from ..errors import RunError, SettingsError
 from ..evaluation import comparison, performance
 from ..evaluation.samples import MAPS, require_package
 from ..io import write_text
+from ..plots.figures import image_of
+from ..plots.results import METHODS, Results
 from ..plots.scores import PANELS
 from ..runs.run import STAGES, open_run, write_names
 from ..runtime import Progress, count, log
 from . import sections
-from .figures import image_of
-from .results import METHODS, Results
 
 REPORT = "report.html"
 COLOURS = 64  # of a figure on the page

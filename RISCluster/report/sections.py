@@ -12,8 +12,8 @@ import pandas
 
 from ..catalogue.catalogue import cluster_medians, count_occurrences, largest, season_names
 from ..data.measures import BANDS, MEASURES, band_edges
+from ..plots.results import Results
 from ..settings import DEFAULTS, KEYS, as_text
-from .results import Results
 from .samples import PageSamples, page_data
 
 Context = dict[str, Any]

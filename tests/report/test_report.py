@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 
 from RISCluster.__main__ import main
 from RISCluster.errors import DataError, MissingPackage, RunError, SettingsError
-from RISCluster.report import figures
+from RISCluster.plots import figures
+from RISCluster.plots.figures import FIGURES, image_of
+from RISCluster.plots.results import Results
 from RISCluster.report import make_report as report
-from RISCluster.report.figures import FIGURES, image_of
 from RISCluster.report.make_report import MADE_FROM, write_report
-from RISCluster.report.results import Results
 from RISCluster.run_folder import StageFolder
 from RISCluster.runs.run import open_run
 from RISCluster.settings import load_settings

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from RISCluster.clustering.selection import contradictions, read_rows
-from RISCluster.report import results, samples, sections
-from RISCluster.report.results import Results
+from RISCluster.plots import results
+from RISCluster.plots.results import Results
+from RISCluster.report import samples, sections
 from RISCluster.runs.run import open_run
 from tests import made
 from tests.report.html import Section

@@ -23,14 +23,14 @@ from ..data.sets import Split
 from ..evaluation.samples import MAPS, mapped
 from ..io import new_file, read_npz, sha256, write_npz
 from ..models.checkpoint import load_model
-from ..plots import latent, occurrence, places, samples, scores
-from ..plots.style import frame, plain
 from ..run_folder import StageFolder
 from ..runs.cluster_map import read_cluster_map, read_means
 from ..runs.labels import cluster_title, station_of, usable_sample
 from ..runs.run import FinishedRun, FinishedStage
 from ..settings import Settings
+from . import latent, occurrence, places, samples, scores
 from .results import METHODS, Results
+from .style import frame, plain
 
 COLUMNS = 8  # of the gallery
 CHOSEN_COLUMNS = 6

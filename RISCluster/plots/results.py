@@ -1,4 +1,4 @@
-"""Results of a run that several sections and figures of its report need, computed once.
+"""Results of a run that figures and sections of its page need, computed once.
 
 Letters: K clusters, S stations.
 """
