@@ -18,10 +18,10 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from ..data.layouts import SpectrogramFile, side_by_side
 from ..data.measures import find_peaks
+from ..plots.figures import map_of
+from ..plots.results import Results
 from ..plots.style import COLOUR_MAP, cluster_colour
 from ..runs.labels import usable_sample
-from .figures import map_of
-from .results import Results
 
 POINTS = 50_000  # samples of the page at most
 TILES = ((5_000, 40, 48), (15_000, 24, 32), (np.inf, 16, 24))  # height and width up to a number
@@ -114,7 +114,7 @@ def page_data(results: Results, found: PageSamples) -> dict[str, Any]:
         "clusters": [
             {
                 "name": results.names.get(label, ""), "colour": to_hex(cluster_colour(label)),
-                "size": int(stage.sizes[label]), "sized": int(stage.cluster_sizes[label]),
+                "size": int(stage.cluster_sizes[label]),
                 "spectrum": found.quartiles(spectra, stage.labels[found.index] == label),
             }
             for label in range(stage.n_clusters)

@@ -164,7 +164,7 @@ class Session:
             return
         if self.settings.run.figures and self.stage.name != "DEC":  # whose figures the report draws
             with warn("figures"):
-                from ..report.figures import draw_stage
+                from ..plots.figures import draw_stage
 
                 paths = draw_stage(self.file, self.stage, self.settings, metrics, drawn_map)
                 log.info(f"figures: {', '.join(map(str, paths))}")

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from RISCluster.errors import RunError
-from RISCluster.report import figures, make_report
+from RISCluster.plots import figures
+from RISCluster.report import make_report
 from RISCluster.stages import cluster, pretrain
 from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec
