@@ -509,9 +509,7 @@ def as_text(value: Any) -> str:
 
 
 def load_settings(
-    path: str | Path | None,
-    overrides: Sequence[str] = (),
-    stored: Mapping[str, str] | None = None,
+    path: str | Path | None, overrides: Sequence[str] = (), stored: Mapping[str, str] | None = None
 ) -> Settings:
     """Settings from a config.ini and ``section.key=value`` words; faults are a SettingsError.
 

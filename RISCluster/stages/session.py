@@ -137,10 +137,10 @@ class Session:
                 for start, rows in row_blocks(table):
                     write(start, rows[:, 0].astype(np.int16), rows[:, 1])
         labels = read_labels(self.path / "labels.csv")["label"].to_numpy()
-        metrics = read_json(self.path / "metrics.json")
-        metrics = {key: value for key, value in metrics.items() if key not in OF_COLUMNS}
-        metrics |= column_metrics(self.file, labels, self.seed)
-        write_json(self.path / "metrics.json", metrics)
+        metrics = read_json(self.path / "metrics.json").items()
+        kept = {key: value for key, value in metrics if key not in OF_COLUMNS}
+        new = column_metrics(self.file, labels, self.seed)
+        write_json(self.path / "metrics.json", kept | new)
         self.stage.complete([*self.stage.provenance()["results"]], {"inputs": self.inputs})
         self.is_new = True
         return True
