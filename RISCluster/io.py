@@ -118,6 +118,13 @@ def is_remote(path: Path) -> bool:
     return isinstance(path, Address)
 
 
+def store_options(url: str | Path) -> dict[str, Any]:
+    """Options of fsspec: S3 without credentials in environment or home folder is read as public."""
+    has_keys = {"AWS_ACCESS_KEY_ID", "AWS_PROFILE"} & {*os.environ}
+    has_keys = has_keys or Path("~/.aws/credentials").expanduser().exists()
+    return {} if has_keys or not str(url).startswith("s3:") else {"anon": True}
+
+
 def find_paths(text: str) -> list[Path]:
     """Paths that a text names: one, or several with commas, each of them also a pattern."""
     if os.path.exists(Path(text).expanduser()):

@@ -254,7 +254,6 @@ KEYS = _read_keys()  # by section.key
 # ---- sections: types and defaults of the keys, which config.ini describes ------------------------
 
 Auto = Literal["auto"]
-Ints, Floats = int | tuple[int, ...], float | tuple[float, ...]  # several are a sweep
 
 
 @dataclass(frozen=True)
@@ -306,13 +305,13 @@ class CubeSettings:
 
 @dataclass(frozen=True)
 class AecSettings:
-    n_features: Ints = 9
+    n_features: int = 9
     latent_activation: str = "linear"
     n_components: Auto | int = "auto"
     initial_weights: str = "none"
     n_epochs: Auto | int = "auto"
-    batch_size: Auto | int | tuple[Auto | int, ...] = "auto"
-    lr: Auto | float | tuple[Auto | float, ...] = "auto"
+    batch_size: Auto | int = "auto"
+    lr: Auto | float = "auto"
     schedule: str = "plateau"
     patience: int = 10
 
@@ -332,12 +331,12 @@ class GmmSettings:
 
 @dataclass(frozen=True)
 class DecSettings:
-    n_clusters: Auto | int | tuple[Auto | int, ...] = "auto"
+    n_clusters: Auto | int = "auto"
     n_epochs: int = 400
-    batch_size: Ints = 64
-    lr: Floats = 0.001
-    gamma: Floats = 1.0
-    tol: Floats = 0.003
+    batch_size: int = 64
+    lr: float = 0.001
+    gamma: float = 1.0
+    tol: float = 0.003
     updates_per_epoch: int = 2
     latent_scale: str = "within"
     labels: str = "mixture"
@@ -441,7 +440,9 @@ class Settings:
     events: EventsSettings = EventsSettings()
     records: RecordsSettings = RecordsSettings()
     report: ReportSettings = ReportSettings()
-    # settings file named on the command line; ``section.key = value`` of the run's stored settings
+    # lists of values by ``section.key``, of which the section has the first (a sweep); settings
+    # file named on the command line; ``section.key = value`` of the run's stored settings
+    sweep: Mapping[str, tuple] = field(default_factory=dict)
     config: str | None = field(default=None, compare=False)
     from_run: tuple[str, ...] = field(default=(), compare=False)
 
@@ -451,8 +452,9 @@ class Settings:
         return Path(self.run.folder).expanduser() / self.run.name
 
     def values(self, section: str) -> dict[str, Any]:
-        """Values of a section by ``section.key``."""
-        return {f"{section}.{key}": value for key, value in vars(getattr(self, section)).items()}
+        """Values of a section by ``section.key``, and the lists of a sweep."""
+        own = {f"{section}.{key}": value for key, value in vars(getattr(self, section)).items()}
+        return {name: self.sweep.get(name, value) for name, value in own.items()}
 
     def inputs(self, section: str, kind: str) -> dict[str, Any]:
         """JSON values of a section that invalidate a kind of results, by ``section.key``."""
@@ -471,7 +473,7 @@ class Settings:
         """Text of a config.ini with these settings."""
         lines = []
         for section in SECTIONS:
-            values = vars(getattr(self, section)).items()
+            values = ((name.split(".")[1], x) for name, x in self.values(section).items())
             lines += [f"[{section}]", *(f"{key} = {as_text(x)}" for key, x in values), ""]
         return "\n".join(lines)
 
@@ -507,9 +509,7 @@ def as_text(value: Any) -> str:
 
 
 def load_settings(
-    path: str | Path | None,
-    overrides: Sequence[str] = (),
-    stored: Mapping[str, str] | None = None,
+    path: str | Path | None, overrides: Sequence[str] = (), stored: Mapping[str, str] | None = None
 ) -> Settings:
     """Settings from a config.ini and ``section.key=value`` words; faults are a SettingsError.
 
@@ -524,12 +524,18 @@ def load_settings(
     texts = {name: text for name, text in (stored or {}).items() if name not in given}
     of_run = _changed(_values(texts, "settings stored with the run"))
     values = DEFAULTS | _values(_split(recipe + preset), "recipe or preset") | of_run | given
+    sweep = {
+        name: value
+        for name, value in values.items()
+        if KEYS[name].takes_sweep and isinstance(value, tuple)
+    }
+    values |= {name: several[0] for name, several in sweep.items()}
     sections = {
         section: kind(**{key: values[f"{section}.{key}"] for key in vars(kind())})
         for section, kind in SECTIONS.items()
     }
     from_run = tuple(f"{name} = {as_text(value)}" for name, value in of_run.items())
-    return Settings(**sections, from_run=from_run)
+    return Settings(**sections, sweep=sweep, from_run=from_run)
 
 
 def load_found_settings(

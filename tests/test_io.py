@@ -149,3 +149,13 @@ def test_a_missing_package_is_named_as_pip_knows_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(MissingPackage, match="pip install umap-learn$"):
         files.need("umap")
+
+
+def test_s3_without_keys_is_read_as_public(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    urls = files.as_path("s3://a/b.zarr"), "https://a/b"
+    assert [files.store_options(url) for url in urls] == [{"anon": True}, {}]
+    monkeypatch.setenv("AWS_PROFILE", "me")
+    assert [files.store_options(url) for url in urls] == [{}, {}]

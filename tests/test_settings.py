@@ -65,8 +65,8 @@ WORDS = {
 def test_values_of_words_and_of_files_that_were_written(write):
     settings = load_settings(None, [f"{name}={text}" for name, (text, _) in WORDS.items()])
     for name, (_, value) in WORDS.items():
-        section, key = name.split(".")
-        assert getattr(getattr(settings, section), key) == value
+        assert settings.values(name.split(".")[0])[name] == value
+    assert (settings.dec.lr, settings.dec.n_clusters) == (0.0001, "auto")  # first of a sweep
     assert load_settings(write(settings.as_ini())) == settings
     assert "n_clusters = 2-20\n" in Settings().as_ini()
     winter = Settings().report.seasons[0]

@@ -31,7 +31,7 @@ from ..data.sets import subsample
 from ..errors import Stopped
 from ..io import read_npz, remove_quietly, sha256, write_npz
 from ..parallel import Job, Parts
-from ..runtime import StopRequest
+from ..runtime import StopRequest, log
 from ..settings import GmmSettings, Settings
 from .initialisation import Trees, fit_from_trees, grow_trees
 from .mixture import Mixture, fit_kmeans, fit_mixture
@@ -131,6 +131,24 @@ def temperature(mixture: Mixture, latents: np.ndarray, labels: np.ndarray) -> fl
     bounds = (0.0, float(np.log(MAX_TEMPERATURE)))
     best = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-3})
     return float(np.exp(min((*bounds, best.x), key=loss)))
+
+
+def calibrate(
+    mixture: Mixture, latents: np.ndarray, unrefined: np.ndarray, blocks: Sequence[int],
+    settings: GmmSettings, seed: int,
+) -> Mixture:  # fmt: skip
+    """Mixture of refined latents (N, D), with the temperature by half-samples of unrefined ones.
+
+    Refinement separates clusters whether they are real or not, so half-samples of refined latents
+    would all have the same clusters. For `blocks` see `grow_trees`.
+    """
+    log.info(f"calibrating probabilities on {settings.n_resamples} half-samples")
+    blocks = blocks if settings.init == "consensus" else None
+    drawn, k = resamples(unrefined, blocks, settings.n_resamples, seed), len(mixture.weights)
+    votes = labellings(drawn, k, settings.n_init, seed, settings.covariance_shrinkage)
+    if votes is None:
+        return mixture
+    return replace(mixture, temperature=temperature(mixture, latents[drawn.index], votes))
 
 
 def fit_mixtures(

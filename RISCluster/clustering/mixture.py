@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
+MIN_VARIANCE = 0.02  # of the mean variance within clusters, added in every direction
 SHRINKAGE = 2.0  # of covariances towards the pooled one, in pseudo-samples per feature
 RIDGE = 1e-6  # added to variances, relative to their mean, for latents that are duplicates
 MAX_ITERATIONS = 200
@@ -49,6 +50,17 @@ class Mixture:
         free = members / (members + pseudo) if pseudo else np.ones(k)
         n_covariances = free.sum() + 1 - free.mean()
         return float(k - 1 + k * d + n_covariances * d * (d + 1) / 2)
+
+    def whitening(self) -> np.ndarray:
+        """Matrix (D, D) that gives the clusters the same variance in all directions.
+
+        The mean square distance from the centroid becomes 1, the scale of the Student's t.
+        """
+        within = np.einsum("k,kij->ij", self.weights, self.covariances)
+        d = len(within)
+        floor = MIN_VARIANCE * np.trace(within) / d or 1.0
+        variances, axes = np.linalg.eigh(within + floor * np.eye(d))
+        return (axes / np.sqrt(d * variances)) @ axes.T
 
     def log_densities(self, latents: np.ndarray) -> np.ndarray:
         """Logarithm of weight times density: (N, D) to (N, K), in double precision."""

@@ -27,9 +27,7 @@ from .layouts import READ_ROWS, SpectrogramFile
 # samples within windows. A set within one window is fully shuffled.
 BLOCK = 64
 WINDOW = 4096
-GPU_ROWS = (
-    1024  # samples sent to a GPU at a time, at least: each block costs 35 GPU kernel launches
-)
+GPU_ROWS = 1024  # samples sent to a GPU at a time, at least: each block costs 35 kernel launches
 WINDOW_BINS = WINDOW * 87 * 100  # at most: 143 MB, of which three are in memory
 
 LOG_DECADES = 4.0  # below the maximum of a sample; 40 dB of power

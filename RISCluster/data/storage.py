@@ -16,11 +16,12 @@ import h5py
 import numpy as np
 
 from ..errors import DataError, RISClusterError
-from ..io import explain_missing_filter, is_remote, load_hdf5_filters, need
+from ..io import explain_missing_filter, is_remote, load_hdf5_filters, need, store_options
 from ..settings import DataSettings
 from .times import to_text
 
 CHUNK_CACHE = 64 * 2**20  # bytes; neighbouring windows share chunks
+FOREIGN = "is neither HDF5 nor Zarr"
 NO_DATA = (".xml", ".txt", ".csv", ".json", ".ini", ".md", ".pdf", ".png", ".partial", ".log")
 
 
@@ -86,7 +87,7 @@ class Storage:
 def open_storage(path: Path, setting: str, npy: DataSettings | None = None) -> Storage:
     """Open an HDF5 file, a ``.npy`` file with the axes of `npy`, or Zarr (format 2 or 3).
 
-    `setting` is named in a DataError. Zarr may be remote, by the settings of fsspec.
+    `setting` is named in a DataError. Zarr may be remote, see `store_options`.
     """
     if is_remote(path) or any((path / x).exists() for x in ("zarr.json", ".zgroup", ".zarray")):
         zarr = need("zarr")
@@ -94,7 +95,8 @@ def open_storage(path: Path, setting: str, npy: DataSettings | None = None) -> S
             need("s3fs" if str(path).startswith("s3:") else "aiohttp")
         with explain(path, "the Zarr store"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of types that Zarr's third format has not settled
-            return Storage(path, zarr.open(str(path), mode="r"))
+            options = store_options(path) or None  # which are an error for a local store
+            return Storage(path, zarr.open(str(path), mode="r", storage_options=options))
     if not path.is_file():
         raise DataError(
             f"{path}: no such file or Zarr folder; set {setting} to your data set, or make one of "
@@ -136,10 +138,13 @@ def _open_npy(path: Path, settings: DataSettings) -> Storage:
 def why_closed(path: Path, error: OSError) -> str:
     """Why a file can't be opened as HDF5, and what to do."""
     with contextlib.suppress(OSError), path.open("rb") as file:
-        if file.read(4) != b"\x89HDF":
+        start = file.read(8)
+        if re.match(rb"\d{6}[DRQM][ \0]|MS\x03", start):
+            return "is miniSEED; make spectrograms of it with python -m RISCluster build"
+        if start[:4] != b"\x89HDF":
             return (
-                "is neither HDF5 nor Zarr; make spectrograms of waveforms with python -m "
-                "RISCluster build, and netCDF-4 of classic netCDF with nccopy -k nc4 IN OUT"
+                f"{FOREIGN}; make spectrograms of waveforms with python -m RISCluster build, and "
+                "netCDF-4 of classic netCDF with nccopy -k nc4 IN OUT"
             )
     return (
         f"can't be opened as HDF5 ({reason_of(error)}); copy or build it again if it was cut "

@@ -11,6 +11,7 @@ Letters: N samples of the file, m of them measured, K clusters, F x T bins.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,8 @@ from sklearn.metrics.pairwise import euclidean_distances
 from ..data.layouts import READ_ROWS, SpectrogramFile
 from ..data.loading import Preparation, Reader, SampleSet
 from ..data.sets import subsample
-from ..runs.labels import cluster_title, usable_sample
+from ..io import write_text
+from ..runs.labels import Labelling, cluster_title, usable_sample
 from ..runs.run import FinishedRun, model_of
 from .metrics import MEASURED, silhouettes
 
@@ -110,6 +112,26 @@ def deviations(
         frame = pandas.DataFrame(values, columns=["mse", "inner_product", "silhouette_data"])
         results.append((means.reshape(-1, *file.shape), frame))
     return results
+
+
+def write_performance(
+    path: Path, file: SpectrogramFile, preparation: Preparation, labelling: Labelling,
+    index: np.ndarray, silhouettes: np.ndarray,
+) -> None:  # fmt: skip
+    """Write a row for each cluster and one for all; `silhouettes` are of the samples `index`."""
+    k, sizes, labels = labelling.n_clusters, labelling.sizes, labelling.labels[index].astype("i8")
+    [(_, space)] = deviations(file, preparation, index, [(labels, k)])
+    values = {"silhouette_latent": silhouettes, "mse_to_mean": space["mse"].to_numpy()}
+    values["inner_product_with_mean"] = space["inner_product"].to_numpy()
+    table = pandas.DataFrame({
+        "label": [*range(k), "all"],
+        "size": [*sizes.tolist(), labelling.n_usable],
+        "share": np.r_[sizes / labelling.n_usable, 1],
+        "mean_probability": np.r_[labelling.mean_probability, labelling.overall_probability],
+        **{name: measure(x, labels, k) for name, x in values.items()},
+    })  # fmt: skip
+    text = table.to_csv(index=False, float_format="%.6g", na_rep="nan", lineterminator="\n")
+    write_text(path, text)
 
 
 class Performance(NamedTuple):

@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,7 @@ import h5py
 import numpy as np
 
 from ..data import storage, times
-from ..data.layouts import Column, find_coordinate
+from ..data.layouts import Column, choose_dataset, find_coordinate
 from ..data.times import SECOND, to_text
 from ..errors import DataError, MissingPackage
 from ..io import need
@@ -88,8 +89,8 @@ def read_record(path: Path, settings: RecordsSettings) -> Record:
         with h5py.File(path, "r") as file:
             return _Reader(storage.Storage(path, file), settings).record()
     except (OSError, RuntimeError, KeyError) as why:
-        error = DataError(f"{path}: {storage.why_closed(path, why)}")
-        is_foreign = not h5py.is_hdf5(path)
+        reason = storage.why_closed(path, why)
+        error, is_foreign = DataError(f"{path}: {reason}"), reason.startswith(storage.FOREIGN)
     except UnknownLayout as why:
         error, is_foreign = why, settings.dataset == "auto"
     if is_foreign:
@@ -230,7 +231,14 @@ class _Reader:
         arrays = [x for x in arrays if x.dtype.kind in "iuf" and x.size]
         found = [x for x in arrays if x.ndim == 2 and x.name.strip("/") == chosen.strip("/")]
         if chosen == "auto":
-            found = [x for x in arrays if x.ndim == 2 and min(x.shape) > 1]
+            found, layout = [x for x in arrays if x.ndim == 2 and min(x.shape) > 1], "cube"
+            with suppress(DataError):  # it has no spectrograms
+                layout, name = choose_dataset(self.storage, "auto", "auto")
+            if layout != "cube":
+                raise DataError(
+                    f"{self.path}: holds spectrograms ({name}, layout {layout}); cubes are made of "
+                    "fibre records or a cube: give those, or set records.dataset to another array"
+                )
         found.sort(key=lambda x: -x.size)
         if not found or (len(found) > 1 and found[1].size >= COMPARABLE * found[0].size):
             there = ", ".join(f"{x.name.strip('/')} {x.shape}" for x in (found or arrays)[:10])

@@ -10,6 +10,7 @@ Letters: N samples, C components, F frequency bins, T time bins, D latent featur
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -225,6 +226,12 @@ class DEC(nn.Module):
         """Soft assignment (N, K), reconstruction (N, C, F, T), latents (N, D)."""
         z = self.encoder(x)
         return self.clustering(z), self.decoder(z), z
+
+    @torch.inference_mode()
+    def posterior(self, latents: np.ndarray) -> np.ndarray:
+        """Soft assignment q (N, K) of latents (N, D), at constant memory."""
+        z = torch.from_numpy(latents).to(self.clustering.centroids.device)
+        return np.concatenate([self.clustering(part).cpu().numpy() for part in z.split(8192)])
 
 
 def initialise(model: nn.Module, seed: int) -> None:

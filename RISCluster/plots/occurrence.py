@@ -45,7 +45,7 @@ def occurrence_series(
             axes.set_yscale("symlog", linthresh=1)
         else:
             axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-        _name_panel(axes, f"{name}\nn = {int(counts.sum()):,}")
+        _name_panel(axes, name)
         _hatch(axes, dates, has_data)
     for axes, (name, values) in zip(grid[len(panels) :], environment, strict=True):
         axes.plot((dates[:-1] + dates[1:]) / 2, values, ".-", color="0.3", ms=3, lw=0.9)
@@ -87,7 +87,7 @@ def profiles(
             axes.set(xlim=(bins[0], bins[-1]), ylim=(0, 1.05 * max(own.max(), every.max(), 1)))
             axes.yaxis.set_major_locator(MaxNLocator(3))
             tidy(axes)
-        _name_panel(grid[row, 0], f"{title}\nn = {int(hours[:, row].sum()):,}")
+        _name_panel(grid[row, 0], title)
     grid[-1, 0].set_xticks(np.arange(0, 25, 3) - 0.5, [str(hour) for hour in range(0, 25, 3)])
     grid[-1, 0].set_xlabel("Hour of the day (UTC)")
     grid[-1, 1].set_xticks(np.arange(12), "JFMAMJJASOND")

@@ -1,6 +1,6 @@
 """Clusters along the channels of a cube, and at stations on a map.
 
-Letters: W windows, C channels, K clusters, S stations, k drawn clusters.
+Letters: W windows, C channels, K clusters, S stations.
 """
 
 from collections.abc import Sequence
@@ -94,13 +94,9 @@ def _draw_channels(axes: Axes, image: ClusterMap, values: np.ndarray, **style: A
 
 
 def station_map(
-    stations: Sequence[str],
-    places: np.ndarray,
-    counts: np.ndarray,
-    labels: Sequence[int],
-    titles: Sequence[str],
+    stations: Sequence[str], places: np.ndarray, counts: np.ndarray, titles: Sequence[str]
 ) -> Figure:
-    """Stations (S,) at latitudes and longitudes (S, 2), degrees, each a pie of its clusters (S, k).
+    """Stations (S,) at latitudes and longitudes (S, 2), degrees, each a pie of its clusters (S, K).
 
     In kilometres about the middle of the stations. The area of a pie is by its samples, but for a
     least size.
@@ -113,7 +109,7 @@ def station_map(
     axes = figure.subplots()
     totals, largest = counts.sum(axis=1), LARGEST_PIE * min(1, (FEW / len(stations)) ** 0.5)
     radius = length * np.maximum(SMALLEST_PIE, largest * np.sqrt(totals / max(1, totals.max())))
-    colours = [cluster_colour(label) for label in labels]
+    colours = [cluster_colour(label) for label in range(len(titles))]
     for row in np.argsort(-totals, kind="stable"):
         at = x[row], y[row]
         if totals[row]:
@@ -130,7 +126,7 @@ def station_map(
     axes.set(xlim=(east - half[0], east + half[0]), ylim=(north - half[1], north + half[1]))
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.grid(alpha=0.25)
-    legend_beside(figure, cluster_patches(labels, titles))
+    legend_beside(figure, cluster_patches(range(len(titles)), titles), "Cluster (size)")
     return figure
 
 

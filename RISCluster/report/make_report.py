@@ -23,12 +23,12 @@ from ..errors import RunError, SettingsError
 from ..evaluation import comparison, performance
 from ..evaluation.samples import MAPS, require_package
 from ..io import write_text
+from ..plots.figures import image_of
+from ..plots.results import METHODS, Results
 from ..plots.scores import PANELS
 from ..runs.run import STAGES, open_run, write_names
 from ..runtime import Progress, count, log
 from . import sections
-from .figures import image_of
-from .results import METHODS, Results
 
 REPORT = "report.html"
 COLOURS = 64  # of a figure on the page
@@ -79,6 +79,8 @@ def write_report(
             )
         require_package(run.settings.report.embedding)
         results = Results(run, writes=output is None)
+        # A table that can't be used is an error now, before the page is replaced by one without it.
+        _ = results.environment, results.report.stations and results.located
         if (last := max(results.chosen, default=0)) >= run.file.n_samples:
             raise SettingsError(
                 f"[report] samples: {run.settings.data.file} has no sample {last}; allowed: "
@@ -119,14 +121,8 @@ def make_sections(results: Results, group: Sequence[tuple]) -> list[dict[str, An
 
 
 def picture(results: Results, name: str) -> dict[str, Any] | None:
-    """A figure of fewer colours as a data URI, with its size; its fault; or None without it."""
-    try:
-        image = image_of(results, name)
-    except Exception as error:  # the other figures do not depend on it
-        fault = f"{name} could not be drawn: {type(error).__name__}: {error}"
-        log.warning(f"report: {fault}")
-        return {"fault": fault}
-    if image is None:
+    """A figure of fewer colours as a data URI, with its size, or None without it."""
+    if (image := image_of(results, name)) is None:
         return None
     buffer = BytesIO()
     image.quantize(COLOURS, Image.Quantize.FASTOCTREE).save(buffer, "PNG")
@@ -147,8 +143,7 @@ def render(results: Results, title: str, first: Sequence, technical: Sequence = 
     )
     share = "background:color-mix(in srgb,var(--accent) {}%,transparent)"
     shades = [f".h{step}{{{share.format(5 * step)}}}" for step in range(1, SHADES + 1)]
-    colours = [f'[data-c="{k}"]{{--c:{x["colour"]}}}' for k, x in enumerate(data["clusters"])]
-    style = "\n".join([style, *shades, *colours])
+    style = "\n".join([style, *shades])
     hashes = (hashlib.sha256(text.encode()).digest() for text in (style, script))
     of_style, of_script = (f"'sha256-{base64.b64encode(one).decode()}'" for one in hashes)
     policy = (

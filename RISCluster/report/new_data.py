@@ -14,14 +14,14 @@ from ..data.layouts import SpectrogramFile
 from ..evaluation.performance import measure
 from ..evaluation.samples import DRIFT, OUTLYING
 from ..io import new_file, open_rows, write_text
+from ..plots.figures import gallery, label_map
+from ..plots.results import Results
 from ..run_folder import StageFolder
 from ..runs.labels import read_labels
 from ..runs.run import FinishedRun, open_run, read_names
 from ..runtime import log
 from ..settings import Settings
-from .figures import gallery, label_map
 from .make_report import SECTIONS, make_sections, render
-from .results import Results
 
 LARGEST = 10**7  # samples of new data, whose table is in memory
 

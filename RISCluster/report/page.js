@@ -74,22 +74,24 @@ function labels(to, width, height, top, left, right) { // of a small chart
 }
 
 // ---- what is shown: chosen clusters, a station, a box in a view
-const chosen = new Set(), on = new Uint8Array(n), counts = new Int32Array(clusters.length), views = [];
+const chosen = new Set(), on = new Uint8Array(n), views = [];
 let station = -1, boxed = null;
 function refresh() {
-  counts.fill(0);
+  const sizes = clusters.map(() => 0), selected = clusters.map(() => []); // samples of each cluster
   for (let i = 0; i < n; i++) {
     on[i] = (!chosen.size || chosen.has(group[P.label[i]])) && (station < 0 || P.station[i] === station) && (!boxed || boxed[i]);
-    counts[P.label[i]] += on[i];
+    sizes[P.label[i]] += 1;
+    if (on[i]) selected[P.label[i]].push(i);
   }
-  const total = counts.reduce((sum, one) => sum + one, 0), filtered = total < n;
+  const total = selected.flat().length, filtered = total < n;
+  root.classList.toggle("filtered", filtered);
   all(".chip").forEach((e) => { e.ariaPressed = chosen.has(+e.dataset.c); });
-  all("main [data-c]").forEach((e) => e.toggleAttribute("data-off", chosen.size > 0 && !chosen.has(group[e.dataset.c])));
+  all("main [data-c]").forEach((e) => e.toggleAttribute("data-off", filtered && !selected[e.dataset.c].length));
   all("main [data-s]").forEach((e) => e.toggleAttribute("data-off", station >= 0 && e.dataset.s !== stations[station]));
+  all(".look > div").forEach((e) => e.toggleAttribute("data-off", !on[e.firstChild.dataset.i]));
   all(".look").forEach((e) => e.toggleAttribute("data-empty", !e.querySelector(":scope > :not([data-off])")));
   views.forEach((view) => view.draw()); // after all that changes sizes
-  all(".card").forEach((card) => drawCard(card, filtered));
-  all(".sample").forEach((e) => { e.style.opacity = on[e.dataset.i] ? 1 : 0.25; });
+  all(".card").forEach((card) => drawCard(card, selected[card.dataset.c], filtered && sizes[card.dataset.c]));
   all(".sample .wave").forEach((canvas) => drawWave(canvas, +canvas.closest(".sample").dataset.i));
   byId("clear").disabled = !filtered;
   byId("state").textContent = filtered ? `${total.toLocaleString("en")} of ${n.toLocaleString("en")} samples` : "";
@@ -102,6 +104,7 @@ const select = (mask) => { boxed = mask; refresh(); };
 const bound = (values) => values.reduce(([low, high], v) => [v < low ? v : low, v > high ? v : high], [Infinity, -Infinity]);
 const period = D.span || (P.time ? bound(P.time) : [0, 1]), span = period[1] - period[0] || 1;
 const part = (t) => (t - period[0]) / span, within = (t) => t >= period[0] && t <= period[1];
+const isDated = (i) => P.time && !isNaN(P.time[i]);
 const date = (t) => new Date(t).toISOString().replace("T", " "), hour = (t) => Math.floor(t / 36e5) % 24;
 const tick = (t) => (span > 2 * 864e5 ? date(t).slice(0, 10) : date(t).slice(11, span > 12e4 ? 16 : 19));
 function bars(canvas, values, first, last, fill) {
@@ -120,15 +123,30 @@ function drawSpectrum(canvas, quartiles, fill) {
   to.globalAlpha = 1;
   line(to, middle);
 }
-function drawCard(card, filtered) {
-  const k = +card.dataset.c, same = group.findIndex((g, other) => g === group[k] && other !== k);
-  const hours = Array(24).fill(0), rate = Array(40).fill(0), find = (name) => card.querySelector(name);
-  for (let i = 0; P.time && i < n; i++) {
-    if (!on[i] || P.label[i] !== k || isNaN(P.time[i])) continue;
-    hours[hour(P.time[i])]++;
-    if (within(P.time[i])) rate[Math.min(39, Math.floor(40 * part(P.time[i])))]++;
+function sample(i) { // a button that opens it
+  const canvases = traces.has(i) ? [make("canvas", { className: "wave" })] : [];
+  const when = isDated(i) ? date(P.time[i]).slice(0, 19) : `sample ${P.index[i]}`, where = P.station ? stations[P.station[i]] : "";
+  const texts = [when, `${where} p ${(P.probability[i] / 200).toFixed(2)}`].map((text) => make("small", {}, text));
+  const made = make("button", { type: "button", className: "sample", onclick: () => look(i) }, ...canvases, paint(make("canvas"), i), ...texts);
+  made.dataset.i = i;
+  return made;
+}
+function drawCard(card, selected, size) { // selected samples of the cluster; its size, 0 without a filter
+  const k = +card.dataset.c, find = (name) => card.querySelector(name);
+  const hours = Array(24).fill(0), rate = Array(40).fill(0);
+  for (const time of selected.filter(isDated).map((i) => P.time[i])) {
+    hours[hour(time)]++;
+    if (within(time)) rate[Math.min(39, Math.floor(40 * part(time)))]++;
   }
-  find(".count").textContent = filtered ? `${counts[k].toLocaleString("en")} selected; numbers below: all` : same >= 0 ? `one with cluster ${same}` : "";
+  const same = group.findIndex((g, other) => g === group[k] && other !== k);
+  const facts = [`${selected.length.toLocaleString("en")} of ${size.toLocaleString("en")} selected`];
+  for (const [name, values] of [["events", P.event], [`${D.place}s`, P.station]]) {
+    if (values) facts.push(`${name}: ${new Set(selected.map((i) => values[i]).filter((v) => v >= 0)).size.toLocaleString("en")}`);
+  }
+  find(".count").textContent = size ? facts.join(", ") : same >= 0 ? `one with cluster ${same}` : "";
+  const examples = find(".examples"), typical = [...large.keys()].filter((i) => on[i] && P.label[i] === k); // first
+  const shown = [...new Set([...typical, ...selected])].slice(0, 6);
+  examples.replaceChildren(...shown.map((i) => examples.querySelector(`[data-i="${i}"]`) || sample(i)));
   if (clusters[k].spectrum) drawSpectrum(find(".spectrum"), clusters[k].spectrum, colour(k));
   if (find(".rate")) bars(find(".rate"), rate, tick(period[0]), tick(period[1]), colour(k));
   if (find(".hours")) bars(find(".hours"), hours, "0", "24", colour(k));
@@ -216,7 +234,7 @@ class TimeLine extends View {
 const tip = byId("tip");
 const sentence = (i) => [
   `cluster ${title(P.label[i])}, p ${(P.probability[i] / 200).toFixed(2)}`, `sample ${P.index[i]}`,
-  P.time && !isNaN(P.time[i]) ? date(P.time[i]).slice(0, 22) : "", P.station ? stations[P.station[i]] : "",
+  isDated(i) ? date(P.time[i]).slice(0, 22) : "", P.station ? stations[P.station[i]] : "",
 ].filter(Boolean);
 function showTip(i, x, y) {
   tip.hidden = i < 0;
@@ -270,7 +288,7 @@ function correct() {
 
 // ---- files
 const rowsOf = {
-  "names.csv": () => [["stage", "label", "size", "name"], ...clusters.map((one, k) => [D.stage, k, one.sized, names[k]])],
+  "names.csv": () => [["stage", "label", "size", "name"], ...clusters.map((one, k) => [D.stage, k, one.size, names[k]])],
   "corrections.csv": () => [["index", "label", "mark"], ...[...corrections].sort((a, b) => a[0] - b[0])
     .map(([index, one]) => [index, one.label < 0 ? "" : one.label, one.mark || ""])],
 };
@@ -283,11 +301,7 @@ function save(name) {
 
 // ---- start
 function start() {
-  all(".sample").forEach((e) => {
-    const i = +e.dataset.i, canvas = traces.has(i) ? [make("canvas", { className: "wave" })] : [];
-    e.firstChild.append(...canvas, paint(make("canvas"), i));
-    e.onclick = () => look(i);
-  });
+  all(".look > div").forEach((e) => e.prepend(sample(P.index.indexOf(+e.dataset.sample))));
   all(".chip").forEach((e) => { e.onclick = () => { if (!chosen.delete(+e.dataset.c)) chosen.add(+e.dataset.c); refresh(); }; });
   all("input.name").forEach((e) => { e.oninput = () => { names[e.dataset.k] = e.value.trim(); unsaved.add("names.csv"); regroup(); refresh(); }; });
   const act = (id, name, work) => { if (byId(id)) byId(id)[name] = work; };

@@ -18,10 +18,10 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from ..data.layouts import SpectrogramFile, side_by_side
 from ..data.measures import find_peaks
+from ..plots.figures import map_of
+from ..plots.results import Results
 from ..plots.style import COLOUR_MAP, cluster_colour
 from ..runs.labels import usable_sample
-from .figures import map_of
-from .results import Results
 
 POINTS = 50_000  # samples of the page at most
 TILES = ((5_000, 40, 48), (15_000, 24, 32), (np.inf, 16, 24))  # height and width up to a number
@@ -104,21 +104,17 @@ def page_data(results: Results, found: PageSamples) -> dict[str, Any]:
     large, images = found.large(results)
     rows = np.searchsorted(found.index, large).tolist()
     return {
-        "stage": stage.name,
+        "stage": stage.name, "stations": results.stations, "place": results.place,
         "columns": {  # kinds as of JavaScript
             name: [f"{x.dtype.name.capitalize()}Array", _text(x)]
             for name, x in _columns(results, found.index).items()
         },
-        "stations": results.stations,
         "span": None if report.span is None else _milliseconds(results.span).tolist(),
         "moments": [[_milliseconds(time).item(), name] for time, name in results.moments],
-        "place": results.place,
         "clusters": [
             {
-                "name": results.names.get(label, ""),
-                "colour": to_hex(cluster_colour(label)),
-                "size": int(stage.sizes[label]),
-                "sized": int(stage.cluster_sizes[label]),
+                "name": results.names.get(label, ""), "colour": to_hex(cluster_colour(label)),
+                "size": int(stage.cluster_sizes[label]),
                 "spectrum": found.quartiles(spectra, stage.labels[found.index] == label),
             }
             for label in range(stage.n_clusters)
@@ -127,14 +123,11 @@ def page_data(results: Results, found: PageSamples) -> dict[str, Any]:
         "colours": _text((255 * colormaps[COLOUR_MAP](np.arange(256))[:, :3]).astype("u1")),
         "frequency": [float(file.frequency[0]), float(file.frequency[-1]), file.frequency_unit],
         "duration": [float(file.time[0]), float(file.time[-1]), file.time_unit],
-        "components": ", ".join(file.components),
-        "unit": file.amplitude_unit,
-        "low": round(found.low, 1),
-        "decibel": found.decibel,
-        "tile": _sprite(found.tiles),
+        "components": ", ".join(file.components), "unit": file.amplitude_unit,
+        "low": round(found.low, 1), "decibel": found.decibel, "tile": _sprite(found.tiles),
         "large": _sprite(images) | {"rows": rows},
         "trace": _traces(file, large, rows, len(found.chosen)),
-    }
+    }  # fmt: skip
 
 
 def _columns(results: Results, index: np.ndarray) -> dict[str, np.ndarray]:

@@ -12,8 +12,8 @@ import pandas
 
 from ..catalogue.catalogue import cluster_medians, count_occurrences, largest, season_names
 from ..data.measures import BANDS, MEASURES, band_edges
+from ..plots.results import Results
 from ..settings import DEFAULTS, KEYS, as_text
-from .results import Results
 from .samples import PageSamples, page_data
 
 Context = dict[str, Any]
@@ -65,10 +65,10 @@ def cards(results: Results) -> Context:
     stage, file, catalogue = results.stage, results.file, results.catalogue
     typical = [table["sample"].tolist()[:EXAMPLES] for table in results.representatives.typical]
     results.look = samples_to_look_at(results)
-    chosen = [i for i in results.chosen if stage.labels[i] >= 0]
-    chosen += [i for part in typical for i in part] + [i for i, _ in results.look]
+    chosen = [i for part in typical for i in part] + [i for i, _ in results.look]
+    chosen += [i for i in results.chosen if stage.labels[i] >= 0]
     found = PageSamples(results, list(dict.fromkeys(chosen)))
-    results.shown, results.data = found.index, page_data(results, found)
+    results.data = page_data(results, found)
     labels, distances = stage.labels[found.index], results.centroid_distances
     hours, stations = catalogue.by_hour(), catalogue.by_station()
     events = catalogue.events_by_cluster().to_numpy() if len(catalogue.events) else None
@@ -81,7 +81,6 @@ def cards(results: Results) -> Context:
         near = [at for at in np.argsort(distances[label]) if at != label]
         found_cards.append({
             "label": label, "size": int(stage.sizes[label]),
-            "examples": [results.facts(i) for i in typical[label]],
             "frequency": found.quartiles(found.frequency, is_member),
             "peak": found.quartiles(found.peak, is_member),
             "measures": {key: x[label] for key, x in measures.items()},

@@ -23,8 +23,8 @@ from ..errors import DataError, RISClusterError, RunError
 from ..io import open_rows, read_json, read_npz, sha256, write_text
 from ..models.autoencoder import DEC
 from ..models.checkpoint import load_model
-from ..run_folder import StageFolder, stored_settings
-from ..settings import SCRIPTS, Settings, load_settings, stage_command
+from ..run_folder import PROVENANCE, StageFolder, stored_settings
+from ..settings import SCRIPTS, Settings, load_settings, package_command, stage_command
 from .labels import read_labels
 
 STAGES = tuple(SCRIPTS)  # in the order in which they run
@@ -142,6 +142,12 @@ def open_run(folder: Path, overrides: Sequence[str] = ()) -> Iterator[FinishedRu
         except RISClusterError as error:
             notes.append(f"{error}.")
     if not stages:
+        if runs := sorted({path.parts[-3] for path in folder.glob(f"*/*/{PROVENANCE}")}):
+            names = ", ".join(runs[:5]) + ", ..." * (len(runs) > 5)
+            raise RunError(
+                f"{folder}: holds runs ({names}), and is none itself; give one of them, such as "
+                f"{package_command('report')} --run {folder / runs[0]}"
+            )
         raise RunError(
             f"{folder}: holds no complete stage of a run; run {stage_command('AEC', folder)} "
             f"first, or name another folder: {' '.join(notes)}"
@@ -210,9 +216,11 @@ def read_names(folder: Path, stage: FinishedStage, notes: list[str]) -> dict[int
         rows = zip(table.text(at["stage"]), *numbers, table.text(at["name"]), strict=True)
         for line, (of, label, size, name) in zip(table.cells.index, rows, strict=True):
             if of.upper() != stage.name or (label, size) not in clusters or label in names:
+                sizes = ", ".join(f"{one} ({size})" for one, size in clusters)
                 raise ValueError(
-                    f"line {line} is of no cluster of the {stage.name} stage, or of one named "
-                    "before; move the table away, and a report writes a new one"
+                    f"line {line}, '{','.join(table.cells.loc[line])}', is of no cluster of the "
+                    f"{stage.name} stage, or of one named before; allowed: each label once, with "
+                    f"its size: {sizes}; move the table away, and a report writes a new one"
                 )
             names[int(label)] = name
     except (OSError, ValueError) as error:

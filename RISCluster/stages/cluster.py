@@ -11,6 +11,7 @@ from ..clustering.selection import contradictions, select, write_rows
 from ..data.loading import SampleSet
 from ..data.sets import Split, subsample
 from ..errors import DataError, SettingsError
+from ..evaluation.metrics import label_metrics
 from ..evaluation.samples import training_distribution
 from ..io import open_rows, read_npz, write_npz
 from ..models.checkpoint import TrainedModel, load_model
@@ -60,7 +61,8 @@ def _fit_and_label(session: Session, aec: TrainedModel) -> None:
         log.warning(text)
     mixture = mixtures[k]
     labelling = label_file(latents, mixture.posterior, k, session.file, path)
-    metrics = session.scores(latents, labelling)[1] | {"temperature": mixture.temperature}
+    _, metrics = label_metrics(session.file, latents, labelling, seed)
+    metrics["temperature"] = mixture.temperature
     metrics["stability"] = rows[numbers.index(k)].stability
     write_rows(path / "selection.csv", rows)
     arrays = {"n_clusters": np.array(numbers)} | mixture.arrays()

@@ -27,7 +27,6 @@ from ..runs.labels import Posterior, assign, new_labels
 from ..runs.run import FinishedStage, open_run
 from ..runtime import Progress, StopRequest, count, log, start_log
 from ..training.encode import BATCH, in_blocks
-from .refine import soft_assignment
 from .session import report_unusable, set_up_torch, warn
 
 # Columns of the table of labels; the name of a cluster is given by the user.
@@ -79,7 +78,7 @@ def open_predictor(run_folder: Path, name: str, words: Sequence[str]) -> Iterato
         trained = load_model(network, network.parent.name)
         trained.model.to(ranks.device)
         is_student = name == "DEC" and trained.labels == "student"
-        posterior = soft_assignment(trained.model) if is_student else training.mixture.posterior
+        posterior = trained.model.posterior if is_student else training.mixture.posterior
         yield Predictor(folder, stage, ranks, stop, network, trained, posterior, training, names)
 
 

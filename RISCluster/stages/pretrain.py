@@ -21,6 +21,7 @@ from ..settings import Settings
 from ..training.encode import mean_squared_error
 from ..training.pretrain import PLATEAU, pretrain
 from .session import Session, open_session
+from .sweep import combinations, run_sweep
 
 RESULTS = ["model.pt", "last.pt", "history.csv", "split.npz"]
 MAX_FITTED_BINS = 4000 * 87 * 100  # of samples for principal components: 139 MB
@@ -31,7 +32,7 @@ COMPONENTS = 10  # of smoothed and of modulation spectra each
 def run_aec(settings: Settings) -> None:
     """Pretrain the autoencoder and write ``AEC/`` of the run.
 
-    Lists in [aec] are a sweep, of which the run with the lowest validation loss is chosen.
+    Of a sweep the run with the lowest validation loss is chosen.
     """
     with open_session(settings, "AEC") as session:
         path = Path(settings.aec.initial_weights)
@@ -44,10 +45,10 @@ def run_aec(settings: Settings) -> None:
         session.inputs["aec.initial_weights"] = sha256(path)[:16] if has_weights else "none"
         if not session.is_done():
             data = _load_data(session)
-            for one in session.combinations().values():
+            for one in combinations(session).values():
                 _network(one, data)  # weights of another network are an error
             session.begin()
-            session.train(partial(_train, data=data), RESULTS, min, "validation_mse")
+            run_sweep(session, partial(_train, data=data), RESULTS, min, "validation_mse")
         session.log_summary()
 
 

@@ -1,18 +1,13 @@
-"""What the stages share: processes, data file, inputs of the results, sweeps, end of a stage."""
+"""What the stages share: processes, data file, inputs of the results, end of a stage."""
 
-import copy
 import hashlib
-import itertools
 import shlex
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas
 import torch
 
 from ..data.layouts import SpectrogramFile, size_text
@@ -20,12 +15,12 @@ from ..data.loading import Preparation, Reader, SampleSet, load_set
 from ..data.sets import open_data
 from ..data.synthetic import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
-from ..errors import SettingsError, TrainingError
-from ..evaluation.metrics import label_metrics
-from ..io import locked, read_json, sha256, write_json, write_text
+from ..errors import SettingsError
+from ..evaluation.metrics import OF_COLUMNS, column_metrics
+from ..io import locked, read_json, row_blocks, sha256, write_json
 from ..models.autoencoder import Encoder
-from ..run_folder import StageFolder
-from ..runs.labels import Labelling
+from ..run_folder import StageFolder, stored_settings
+from ..runs.labels import new_labels, read_labels
 from ..runtime import StopRequest, count, keep_freed_memory, log, start_log
 from ..settings import COMMANDS, Settings, as_text, package_command, stage_command
 from ..training.common import Context
@@ -38,6 +33,7 @@ SUMMARY += ("stability", "neighbour_agreement", "event_agreement_excess", "accur
 FIT_KEYS = [  # by which DEC fits its mixture
     f"gmm.{key}" for key in ("covariance_shrinkage", "fit_samples", "init", "n_init", "n_resamples")
 ]
+COPIED = ("event_id", "labels, times and ids")  # inputs that are in tables and scores alone
 MODELS = {"AEC": [], "GMM": ["AEC/model.pt"], "DEC": ["AEC/model.pt", "GMM/model.npz"]}
 
 
@@ -52,6 +48,7 @@ class Session:
         self.stage, self.fingerprint = StageFolder(self.run, stage), file.fingerprint()
         self.path = self.stage.path  # of a run of a sweep in a folder below
         self.held = ExitStack()  # with the lock on the run, until the stage ends
+        self.is_new = False  # whether results are written
         self.inputs = self.ranks.rank0(self._inputs)
 
     def _inputs(self) -> dict[str, Any]:
@@ -63,7 +60,8 @@ class Session:
         inputs |= settings.inputs("cube", "data") if file.layout == "cube" else {}
         inputs |= settings.inputs("data", "data") | settings.inputs("aec", "network")
         for name in MODELS[stage]:
-            StageFolder(self.run, name[:3]).require_complete(inputs)
+            (earlier := StageFolder(self.run, name[:3])).require_complete(inputs)
+            self._warn_of_unused(earlier)
             inputs |= {name: sha256(self.run / name)[:16], "labels, times and ids": columns}
             if events is not None:
                 inputs["event_id"] = hashlib.sha256(events.tobytes()).hexdigest()[:32]
@@ -79,6 +77,18 @@ class Session:
             if precision == "bf16" and torch.cuda.get_device_capability(self.ranks.device) < (8, 0):
                 log.warning("this GPU emulates bf16, which is slow: run.precision = fp32 is faster")
         return inputs
+
+    def _warn_of_unused(self, earlier: StageFolder) -> None:
+        """Warn of settings of a complete stage that are not those it was made with."""
+        settings, made = self.settings, stored_settings(earlier)
+        for key, value in settings.values(earlier.name.lower()).items():
+            if key not in FIT_KEYS and as_text(value) != made.get(key, as_text(value)):
+                word = f"{key}={as_text(value)}"
+                command = stage_command(earlier.name, self.run, settings.config, word)
+                log.warning(
+                    f"{word} has no effect on the {self.stage.name} stage: it is of the "
+                    f"{earlier.name} stage, made with {made[key]}; to use it run {command}"
+                )
 
     @property
     def context(self) -> Context:
@@ -106,75 +116,41 @@ class Session:
         samples = SampleSet(range(self.file.n_samples), reader=reader)
         encode_to(self.path / "latent.npy", encoder, samples, self.ranks, fixed)
 
-    def scores(self, latents: np.ndarray, labelling: Labelling) -> tuple[tuple, dict[str, Any]]:
-        """Samples with silhouettes in latent space, and the metrics of every stage that labels."""
-        return label_metrics(self.file, latents, labelling, self.seed)
-
     def is_done(self) -> bool:
-        """Whether the stage is complete; logs it."""
+        """Whether the stage is complete, perhaps after `_copy_columns`; logs it."""
         done = self.ranks.rank0(lambda: self.stage.is_done(self.inputs))
         if done:
             log.info(f"{self.path}: done already with these settings and data; nothing to do")
-        return done
+        return done or self.ranks.rank0(self._copy_columns)
+
+    def _copy_columns(self) -> bool:
+        """Write tables and scores of a complete stage where only columns of the file changed."""
+        before = (self.stage.provenance() or {"inputs": {}})["inputs"]
+        fitted = {key: value for key, value in self.inputs.items() if key not in COPIED}
+        if not self.stage.is_done(fitted | {key: before[key] for key in COPIED if key in before}):
+            return False
+        self.held.enter_context(locked(self.run))
+        log.info(f"{self.path}: columns of {self.file.path} changed: labels and scores are written")
+        for path in self.path.glob("labels*.csv"):
+            table = read_labels(path)[["label", "probability"]].to_numpy()
+            with new_labels(path, self.file) as write:
+                for start, rows in row_blocks(table):
+                    write(start, rows[:, 0].astype(np.int16), rows[:, 1])
+        labels = read_labels(self.path / "labels.csv")["label"].to_numpy()
+        metrics = read_json(self.path / "metrics.json").items()
+        kept = {key: value for key, value in metrics if key not in OF_COLUMNS}
+        new = column_metrics(self.file, labels, self.seed)
+        write_json(self.path / "metrics.json", kept | new)
+        self.stage.complete([*self.stage.provenance()["results"]], {"inputs": self.inputs})
+        self.is_new = True
+        return True
 
     def begin(self) -> None:
         """Lock the run and begin the stage, after all checks of the input."""
+        self.is_new = True
         self.ranks.rank0(lambda: self.held.enter_context(locked(self.run)))
         begun = self.ranks.rank0(lambda: self.stage.begin(self.inputs, self.settings.as_ini()))
         log.info(f"{self.path}: {begun}")
-
-    # ---- sweeps ----
-
-    def combinations(self) -> dict[str, "Session"]:
-        """Runs for each combination of the lists in the stage's section, by name (a sweep)."""
-        section = self.stage.name.lower()
-        values = getattr(self.settings, section)
-        lists = {key: value for key, value in vars(values).items() if isinstance(value, tuple)}
-        runs = {}
-        for choice in itertools.product(*lists.values()):
-            chosen, one = dict(zip(lists, choice, strict=True)), copy.copy(self)
-            name = ",".join(f"{key}={as_text(value)}" for key, value in chosen.items())
-            one.settings = replace(self.settings, **{section: replace(values, **chosen)})
-            one.path = self.path / "sweep" / name if lists else self.path
-            runs[name] = one
-        return runs
-
-    def train(
-        self, work: Callable[["Session"], None], results: list[str], best: Callable, criterion: str
-    ) -> None:
-        """Train a stage that has begun by `work`, once or for each combination of its lists.
-
-        Then the `results` of the run with the `best` (min or max) `criterion` of metrics.json
-        become those of the stage. A run that diverges is left out.
-        """
-        runs = self.combinations()
-        if len(runs) == 1:
-            work(*runs.values())
-            return
-        made = {name: one.path / "metrics.json" for name, one in runs.items()}
-        for number, (name, one) in enumerate(runs.items(), 1):
-            log.info(f"sweep {number} of {len(runs)}: {name}")
-            try:
-                if not self.ranks.rank0(made[name].exists):  # it does after an interruption
-                    work(one)
-            except TrainingError as error:
-                log.warning(f"sweep: {name} failed and is left out: {error}")
-
-        def choose() -> None:
-            metrics = {name: read_json(path) for name, path in made.items() if path.exists()}
-            known = {name: each[criterion] for name, each in metrics.items()}
-            scores = {name: score for name, score in known.items() if score is not None}
-            if not scores:
-                raise TrainingError(f"{self.path}: no combination has a {criterion}; give others")
-            chosen = best(scores, key=scores.get)
-            log.info(f"best of {len(scores)} by {criterion}: {chosen}")
-            shutil.copytree(runs[chosen].path, self.path, dirs_exist_ok=True)
-            table = pandas.Series(scores, name=criterion).rename_axis("combination")
-            write_text(self.path / "sweep.csv", table.to_csv(lineterminator="\n"))
-            self.settings = runs[chosen].settings
-            self.finish([*results, "sweep.csv"], metrics[chosen] | {"sweep_best": chosen})
-
-        self.ranks.rank0(choose)
 
     # ---- end of a stage ----
 
@@ -188,7 +164,7 @@ class Session:
             return
         if self.settings.run.figures and self.stage.name != "DEC":  # whose figures the report draws
             with warn("figures"):
-                from ..report.figures import draw_stage
+                from ..plots.figures import draw_stage
 
                 paths = draw_stage(self.file, self.stage, self.settings, metrics, drawn_map)
                 log.info(f"figures: {', '.join(map(str, paths))}")

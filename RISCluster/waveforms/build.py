@@ -72,14 +72,13 @@ def build(
     counts, pieces = _collect(parts, jobs)
     events = {event for group in groups for day in group for *_, event in day.given}
     counts["events"] = len(events - {-1})
-    reasons = [f"{counts[key]:,} {text}" for key, text in REASONS.items() if counts[key]]
+    reasons = [f"{counts[key]:,} {text}" for key, (text, _) in REASONS.items() if counts[key]]
     left_out = ", ".join(reasons) or "none"
     if not pieces:
         parts.remove()
         raise DataError(
             f"no window in {count(counts['station_days'], 'station-day')}: {counts['windows']:,} "
-            f"found; left out: {left_out}; lower build.on = {settings.build.on:g} of detections, "
-            "or make build.length, build.taper and build.lta shorter, to fit into the data"
+            f"found; left out: {left_out}; to change that: {_advice(counts, settings.build)}"
         )
     attributes = {
         **{f"build.{key}": as_text(value) for key, value in vars(settings.build).items()},
@@ -100,6 +99,15 @@ def build(
             log.warning(f"{counts[key]:,} of {windows} {text}")
     log.info(f"{target.with_suffix('.csv')}: the catalogue of {target}")
     return counts
+
+
+def _advice(counts: Counter, settings: BuildSettings) -> str:
+    """What to change where no window was made."""
+    found = [advice for key, (_, advice) in REASONS.items() if counts[key]]
+    if counts["stretches"] and not counts["windows"]:
+        detected = f"lower build.on = {settings.on:g} of detections"
+        found.append("make build.step shorter" if settings.method == "slide" else detected)
+    return ", ".join(dict.fromkeys(found)) or "give other files, see the lines above"
 
 
 def examples(words: Sequence[str], settings: Settings, stations: Any) -> tuple[list[tuple], str]:

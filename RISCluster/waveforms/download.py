@@ -46,12 +46,17 @@ def download(
     """
     query = {**query, **{x: obspy.UTCDateTime(query[x]) for x in ("starttime", "endtime")}}
     channels, clients, failures = _list_channels(query, providers, credentials or {})
-    channels = _far_apart(channels, min_distance)
+    places, chosen = {channel["station"]: channel["place"] for channel in channels}, {}
+    for name in sorted(places):  # without those near one before
+        degrees = (locations2degrees(*places[name], *other) for other in chosen.values())
+        if all(angle * KM_PER_DEGREE >= min_distance for angle in degrees):
+            chosen[name] = places[name]
+    if n := len(places) - len(chosen):
+        log.info(f"{count(n, 'station')} within {min_distance:g} km of another left out")
+    channels = [channel for channel in channels if channel["station"] in chosen]
     rows = [row for channel in channels for row in _files(channel, folder, query, chunk)]
-    files = pandas.DataFrame(
-        rows, columns=["start", "channel", "station", "path", "line"]
-    ).drop_duplicates("path")
-    files = files.sort_values(["start", "channel"], ignore_index=True)
+    files = pandas.DataFrame(rows, columns=["start", "channel", "station", "path", "line"])
+    files = files.drop_duplicates("path").sort_values(["start", "channel"], ignore_index=True)
     files["n_bytes"] = [-1 if path.exists() else 0 for path in files["path"]]
     missing = files[files["n_bytes"] == 0]
     log.info(f"{folder}: {count(len(files), 'file')}, {len(missing):,} to fetch")
@@ -149,18 +154,6 @@ def read_credentials(path: Path) -> dict[str, dict[str, str]]:
             "eida_token, or user and password"
         )
     return found
-
-
-def _far_apart(channels: list[dict[str, Any]], min_distance: float) -> list[dict[str, Any]]:
-    """Channels of stations, in the order of their names, without those near one before."""
-    places, chosen = {channel["station"]: channel["place"] for channel in channels}, {}
-    for name in sorted(places):
-        degrees = (locations2degrees(*places[name], *other) for other in chosen.values())
-        if all(angle * KM_PER_DEGREE >= min_distance for angle in degrees):
-            chosen[name] = places[name]
-    if n := len(places) - len(chosen):
-        log.info(f"{count(n, 'station')} within {min_distance:g} km of another left out")
-    return [channel for channel in channels if channel["station"] in chosen]
 
 
 def _files(channel: dict, folder: Path, query: Mapping[str, Any], chunk: float) -> Iterator[tuple]:

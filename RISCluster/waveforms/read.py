@@ -1,7 +1,6 @@
 """Waveform files: copied from archives, their headers, and their samples between two times."""
 
 import glob
-import os
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -15,7 +14,7 @@ from joblib import Parallel, delayed
 from ..data.storage import NO_DATA
 from ..data.times import DAY, SECOND, same_rate
 from ..errors import DataError
-from ..io import need, new_file
+from ..io import need, new_file, store_options
 from ..parallel import workers_for
 from ..runtime import Progress, count, log
 
@@ -94,10 +93,8 @@ def with_copies(words: Sequence[str], folder: Path) -> list[str]:
 
 def _fetch(url: str, folder: Path) -> list[str]:
     fsspec = need("fsspec")
-    has_key = {"AWS_ACCESS_KEY_ID", "AWS_PROFILE"} & {*os.environ}
-    options = {"anon": not has_key} if url.startswith("s3:") else {}
     try:
-        files, root = fsspec.core.url_to_fs(url, **options)
+        files, root = fsspec.core.url_to_fs(url, **store_options(url))
         found = files.glob(root, detail=True) if "*" in url else files.find(root, detail=True)
         names = [
             name
@@ -158,10 +155,10 @@ def _read_headers(path: Path) -> tuple[list[Stretch], Notes]:
         (good if usable and max(abs(start), abs(item.end)) < LATEST else bad).append(item)
     text = "" if stream else "has no waveform"
     if bad:
-        one, year = bad[0], 1970 + bad[0].start / (365.25 * DAY)
+        one, year = bad[0], np.datetime64(bad[0].start // SECOND, "s").astype("M8[Y]")
         text = (
             f"{count(len(bad), 'trace')} left out, such as '{one.trace_id}': {one.n_samples} "
-            f"samples at {one.sampling_rate:g} Hz in {year:.0f}; allowed: ids with station and "
+            f"samples at {one.sampling_rate:g} Hz in {year}; allowed: ids with station and "
             "channel codes, as in miniSEED, 1 sample or more, 1e-5 to 1e8 Hz, and years 1678 to "
             "2261"
         )

@@ -26,14 +26,16 @@ from .read import Notes, import_obspy, note_of, read_traces
 TIMES = ("starttime", "onset", "end", "peak_time")  # of a window, ns since 1970-01-01 UTC
 FIELDS = ("onset", "end", "peak", "event")  # of an onset of a catalogue, ns; -1 for no event
 BLOCK_BYTES = 16 * 2**20  # of records in memory, and of an HDF5 chunk
-REASONS = {  # why windows, stretches of data or station-days are left out
-    "edge": "at gaps, ends or tapered ends of the data",
-    "component": "without all components",
-    "stretch_too_short": "stretches too short",
-    "stretch_constant": "stretches constant",
-    "stretch_without_response": "stretches without a response",
-    "station_day_failed": "station-days failed",
-}
+SHORTER = "make build.length, build.taper and build.lta shorter, to fit into the data"
+REASONS = {  # why windows, stretches of data or station-days are left out, and what to do
+    "edge": ("at gaps, ends or tapered ends of the data", SHORTER),
+    "component": ("without all components", "choose others with build.components"),
+    "stretch_too_short": ("stretches too short", SHORTER),
+    "stretch_constant": ("stretches constant", "give data that vary"),
+    "stretch_without_response": ("stretches without a response", "give responses to ground motion "
+                                 "with build.inventory, or build.inventory=none for counts"),
+    "station_day_failed": ("station-days failed", "see the lines above"),
+}  # fmt: skip
 
 
 class StationDay(NamedTuple):
@@ -325,6 +327,7 @@ def _stretches(
         elif len(wave.data) / wave.sampling_rate < n_needed / grid.sampling_rate:
             counts["stretch_too_short"] += 1
         else:
+            counts["stretches"] += 1
             done = process(wave, settings, response)
             if settings.save_waveforms is not None:
                 _save(done, day, Path(settings.save_waveforms).expanduser())

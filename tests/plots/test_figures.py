@@ -151,7 +151,7 @@ def test_series_and_environment_share_time():
     np.testing.assert_array_equal(top.patches[0].get_data().values, [1, 3, np.nan, 2])
     np.testing.assert_array_equal(below.lines[0].get_ydata(), values)
     assert words(figure) == [
-        "cluster 0\nn = 6", "storm", "1 stick-slip\nn = 2", "tide (m)", "no data at any station",
+        "cluster 0", "storm", "1 stick-slip", "tide (m)", "no data at any station",
     ]  # fmt: skip
     hatched = top.patches[1].get_window_extent()
     assert top.transData.inverted().transform(hatched.p0)[0] == pytest.approx(EDGES[2].astype(int))
@@ -183,7 +183,7 @@ def test_kilometres_of_the_map_are_those_on_the_ground():
 @pytest.mark.parametrize("places", [[[-78.5, 170], [-76.4, 170], [-77.4, 170.1]], [[10, 20]] * 3])
 def test_stations(places):
     stations, counts = ["A", "B", "C"], np.array([[5, 4], [1, 0], [0, 0]])
-    figure = drawn(station_map(stations, np.array(places), counts, [0, 1], NAMES))
+    figure = drawn(station_map(stations, np.array(places), counts, NAMES))
     axes = figure.axes[0]
     assert axes.get_aspect() == 1
     circles = [patch.radius for patch in axes.patches if isinstance(patch, Circle)]

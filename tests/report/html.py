@@ -5,9 +5,9 @@ from xml.etree.ElementTree import TreeBuilder
 
 from PIL import Image
 
-from RISCluster.report.figures import figures_of
+from RISCluster.plots.figures import figures_of
+from RISCluster.plots.results import Results
 from RISCluster.report.make_report import SECTIONS, TECHNICAL, environment
-from RISCluster.report.results import Results
 
 PIXEL = {"source": "data:image/png;base64,", "width": 1, "height": 1}
 MAKE = {anchor: make for anchor, _, make in (*SECTIONS, *TECHNICAL)}

@@ -26,9 +26,8 @@ HOSTILE = (
     "<script>alert(1)</script>", '"><img onerror=alert(2) src=x>', "</script><b>bold</b>",
     "</style><i>", "' onclick='alert(3)", "javascript:alert(4)//10.1000/<u>",
 )  # fmt: skip
-BLOCKS = """{% from "sections.html" import data_table, figure, note, sample with context %}
-<p>{{ text }}</p>{{ note(text) }}{{ figure("fault") }}
-{{ sample({"row": 0, "sample": 1, "time": text, "station": text, "probability": 1.0}) }}
+BLOCKS = """{% from "sections.html" import data_table, figure, note with context %}
+<p>{{ text }}</p>{{ note(text) }}
 {% call figure("pixel") %}{{ text }}{% endcall %}
 {% call data_table(t, text) %}{{ text }}{% endcall %}"""
 
@@ -36,8 +35,9 @@ BLOCKS = """{% from "sections.html" import data_table, figure, note, sample with
 def page_with(text: str) -> str:
     """A page of one section with all kinds of blocks."""
     table = {"header": (text, text), "rows": [(text, 1), (None, text)], "clusters": [0, 1]}
-    pictures = {"fault": {"fault": text}, "pixel": PIXEL}
-    html = environment().from_string(BLOCKS).render(text=text, picture=pictures.get, t=table)
+    html = (
+        environment().from_string(BLOCKS).render(text=text, picture={"pixel": PIXEL}.get, t=table)
+    )
     section = {"anchor": "data", "title": text, "notes": [text], "html": Markup(html)}
     clusters = [{"name": text, "colour": "#0072b2"}] * 2
     data = {"clusters": clusters, "stations": [text, text], "place": "station"}
@@ -132,9 +132,15 @@ def test_the_page_as_it_is_opened(page, browser, theme, paper):
     assert picture[5, 5, 0] == paper
     yellow = np.abs(picture - np.array([253, 231, 37])).max(-1) < 5
     assert yellow.sum() > 100  # the brightest colour of spectrograms
+    folded = "all('#technical h3').map((e) => e.checkVisibility())"
+    assert browser.run(folded) == 5 * [False]
+    browser("Emulation.setEmulatedMedia", media="print")
+    assert browser.run(folded) == 5 * [True]
+    browser("Emulation.setEmulatedMedia", media="")
 
 
 TOTAL = "on.reduce((a, b) => a + b, 0)"
+REMARK = "getComputedStyle(all('.card dl')[0], '::before').content"
 
 
 @pytest.fixture
@@ -154,12 +160,11 @@ def test_samples_answer_the_mouse(driver):
     driver.drag(1, "[60, 2]", "[view.width / 2, view.height - 22]")
     assert 0 < driver.run(TOTAL) < 95
     assert driver.run("byId('state').textContent") == f"{driver.run(TOTAL)} of 95 samples"
-    assert "selected" in driver.run("all('.count')[0].textContent")
-    driver.click("#clear")
-    assert driver.run(TOTAL) == 95
 
 
 def test_clusters_and_stations_are_chosen(driver):
+    assert driver.run("all('.card .sample').length") == 18
+    assert driver.run(REMARK) == "none"
     driver.click(".chip", 1)
     assert driver.run(TOTAL) == driver.run("P.label.filter((k) => k === 1).length")
     assert driver.run("all('.card:not([data-off])').length") == 1
@@ -167,6 +172,17 @@ def test_clusters_and_stations_are_chosen(driver):
     driver.set("#station", 2, "change")
     assert driver.run(TOTAL) == driver.run("P.station.filter((s) => s === 2).length")
     assert driver.run("all('tr[data-s]:not([data-off])').length") == 1
+    found, n = (f"P.label.filter((k, i) => k === 1 && {x}).length" for x in ("on[i]", "true"))
+    text = f"`${{{found}}} of ${{{n}}} selected, stations: 1`"
+    assert driver.run("all('.count')[1].textContent") == driver.run(text)
+    shown = "all('.sample').filter((e) => e.checkVisibility()).map((e) => P.station[e.dataset.i])"
+    assert set(driver.run(shown)) == {2}
+    assert "Of all samples" in driver.run(REMARK)
+    driver.click("#clear")
+    driver.drag(0, "view.at(40).map((x) => x - 3)", "view.at(40).map((x) => x + 3)")
+    found = driver.run("new Set(P.label.filter((_, i) => on[i])).size")
+    assert driver.run("all('.card:not([data-off])').length") == found
+    assert 0 < found < 3
 
 
 def test_names_and_corrections_are_saved(page, driver, tmp_path):

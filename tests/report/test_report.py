@@ -11,12 +11,12 @@ import pytest
 from matplotlib.figure import Figure
 
 from RISCluster.__main__ import main
-from RISCluster.errors import MissingPackage, RunError, SettingsError
-from RISCluster.report import figures
+from RISCluster.errors import DataError, MissingPackage, RunError, SettingsError
+from RISCluster.plots import figures
+from RISCluster.plots.figures import FIGURES, image_of
+from RISCluster.plots.results import Results
 from RISCluster.report import make_report as report
-from RISCluster.report.figures import FIGURES, image_of
 from RISCluster.report.make_report import MADE_FROM, write_report
-from RISCluster.report.results import Results
 from RISCluster.run_folder import StageFolder
 from RISCluster.runs.run import open_run
 from RISCluster.settings import load_settings
@@ -38,7 +38,6 @@ def test_whole_report(run_folder, monkeypatch):
         "overview", "clusters", "samples", "map", "stations", "time", "relations", "truth", "run",
         "training", "choice", "measures", "comparison",
     ]  # fmt: skip
-    assert "could not be drawn" not in html
     assert "left out: " not in html
     saved = {path.stem for path in run_folder.glob("figures/*.png")}
     drawn = {name.replace("final", "DEC") for name in FIGURES}
@@ -57,10 +56,6 @@ def test_what_fails_becomes_a_note(run_folder, monkeypatch, caplog):
     assert [section["id"] for section in Elements(html).of("section")] == ["map", "b"]
     assert "This section is left out: KeyError: '<i>lost</i>'" in Elements(html).text
     assert "Known: left out: KeyError" in caplog.text
-    monkeypatch.setitem(FIGURES, "report_tree", fails)
-    with open_run(run_folder) as run:
-        found = report.picture(Results(run), "report_tree")
-    assert found["fault"].startswith("report_tree could not be drawn: KeyError")
 
 
 def test_less_is_refused_or_does_not_replace_more(run_folder, tmp_path, capsys, monkeypatch):
@@ -69,11 +64,13 @@ def test_less_is_refused_or_does_not_replace_more(run_folder, tmp_path, capsys, 
         write_report(run_folder, ["data.file=nowhere.h5"])
     page = write_report(run_folder)
     assert MADE_FROM.search(page.read_text("utf-8"))[1] == "AEC GMM DEC"
-    StageFolder(run_folder, "DEC").begin({"something": "else"}, "[run]\n")
     before = {path: path.read_bytes() for path in (page, run_folder / "names.csv")}
+    for name in ("environment", "stations"):  # tables that can't be used
+        with pytest.raises(DataError, match=f"report.{name}: .*names.csv: can't be read as a tab"):
+            write_report(run_folder, [f"report.{name}={run_folder / 'names.csv'}"])
+    StageFolder(run_folder, "DEC").begin({"something": "else"}, "[run]\n")
     assert main(["report", "--run", str(run_folder)]) == 2
-    text = capsys.readouterr().err
-    assert "report.html: is not replaced by a page without DEC (" in text
+    assert "report.html: is not replaced by a page without DEC (" in capsys.readouterr().err
     other = tmp_path / "other.html"
     assert main(["report", "--run", str(run_folder), "-o", str(other)]) == 0
     html, logged = other.read_text(encoding="utf-8"), "".join(capsys.readouterr())
@@ -142,7 +139,6 @@ def test_what_stages_have_drawn_is_not_drawn_again(run_folder, monkeypatch):
 
 
 def test_the_same_latents_have_the_same_map(run_folder, monkeypatch):
-    """As those of a rejected refinement, which are a copy."""
     with open_run(run_folder) as run:
         results = Results(run, writes=True)
         results.mapped = run.stages["GMM"]
@@ -155,7 +151,6 @@ def test_the_same_latents_have_the_same_map(run_folder, monkeypatch):
 
 
 def test_reconstructions_are_those_of_the_stage(made_run):
-    """The samples on the left are prepared as for training."""
     with open_run(made_run) as run:
         left = figures.reconstructions(Results(run)).axes[0]
         first = int(np.load(made_run / "AEC/split.npz")["validation"][0])

@@ -1,44 +1,27 @@
 """A run folder read back: stages, labels, data, names and corrections."""
 
 import json
+import re
 from types import SimpleNamespace
 
-import h5py
 import numpy as np
 import pandas
 import pytest
 
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.errors import RunError
-from RISCluster.evaluation.metrics import event_metrics
 from RISCluster.runs.labels import cluster_title, new_labels, read_labels
 from RISCluster.runs.run import known_classes, open_run, write_names
-
-
-def written(file, path, labels, probability=1.0):
-    """The table of labels, written in two blocks and read."""
-    with new_labels(path, file) as write:
-        for start, stop in ((0, 50), (50, 96)):
-            write(start, labels[start:stop], np.full(stop - start, probability))
-    return read_labels(path)
-
-
-def test_event_ids_of_the_file_are_in_the_table_and_scored(small_file, tmp_path):
-    labels, events = np.arange(96) // 4 % 3, np.arange(96) // 4
-    with h5py.File(small_file, "a") as file:
-        file["event_id"] = np.where(events > 0, events, -1)
-    with open_spectrograms(small_file) as file:
-        table, found = written(file, tmp_path / "x.csv", labels), event_metrics(file, labels, 0)
-    assert table["event_id"].tolist() == [-1] * 4 + events[4:].tolist()
-    assert (found["n_events"], found["event_agreement"]) == (23, 1)
 
 
 def test_large_tables_are_parquet_too(small_file, tmp_path, monkeypatch):
     pytest.importorskip("pyarrow")
     for rows in (96, 97):
         monkeypatch.setattr("RISCluster.runs.labels.PARQUET_ROWS", rows)
-        with open_spectrograms(small_file) as file:
-            columns = written(file, tmp_path / f"{rows}.csv", np.arange(96) % 3 - 1, 0.25)
+        path = tmp_path / f"{rows}.csv"
+        with open_spectrograms(small_file) as file, new_labels(path, file) as write:
+            for start in (0, 48):
+                write(start, np.arange(start, start + 48) % 3 - 1, np.full(48, 0.25))
+        columns = read_labels(path)
     assert not (tmp_path / "97.parquet").exists()
     table = pandas.read_parquet(tmp_path / "96.parquet")
     assert list(table) == ["index", *columns]
@@ -90,11 +73,6 @@ def test_data_missing_or_other(made_run, small_file):
             assert len(run.final.labels) == 96
 
 
-def test_no_run(tmp_path):
-    with pytest.raises(RunError, match="holds no complete stage"), open_run(tmp_path):
-        pass
-
-
 def names_csv(run_folder, *names):
     sizes = json.loads((run_folder / "DEC/metrics.json").read_text())["cluster_sizes"]
     rows = [f"DEC,{k},{sizes[k]},{name}\n" for k, name in enumerate(names)]
@@ -120,7 +98,7 @@ def test_names_are_written_once_and_read(run_folder):
 @pytest.mark.parametrize(
     ("old", "new", "note"),
     [
-        *(("DEC,1,", new, "line 3 is of no cluster of the DEC stage")
+        *(("DEC,1,", new, rf"line 3, '{new}.*,b', is of no .* DEC stage.* its size: 0 \(\d+\), 1")
           for new in ("GMM,1,", "DEC,0,", "DEC,1,9", "DEC,x,")),
         ("c\n", "c\nDEC\n", "line 5 has 1 cell, and the header 4"),
         ("stage,label", "one,two", "no column stage and no column label"),
@@ -130,7 +108,7 @@ def test_a_table_of_other_clusters_is_not_used(run_folder, old, new, note):
     (run_folder / "names.csv").write_text(names_csv(run_folder, *"abc").replace(old, new))
     with open_run(run_folder) as run:
         assert run.names == {}
-        assert f"no names are used: {note}" in run.notes[0]
+        assert re.search(f"no names are used: {note}", run.notes[0])
 
 
 def test_corrections(run_folder):

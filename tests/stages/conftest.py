@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from RISCluster.errors import RISClusterError
-from RISCluster.report import figures
+from RISCluster.plots import figures
 from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec
 from RISCluster.stages.refine import run_dec

@@ -14,7 +14,7 @@ from RISCluster.models.features import FixedFeatures
 from RISCluster.runs.run import open_run
 from RISCluster.stages import refine
 from RISCluster.stages.cluster import read_mixture, run_gmm
-from RISCluster.stages.refine import run_dec, whitening
+from RISCluster.stages.refine import run_dec
 from tests.stages.conftest import column, metrics, refused
 
 HOT = 3000.0  # the clusters of the small file are far apart
@@ -25,12 +25,12 @@ def test_whitened_latents_lie_at_unit_distance():
     factor = rng.standard_normal((4, 4))
     covariance = factor @ factor.T + np.eye(4)
     mixture = Mixture(np.array([0.3, 0.7]), np.zeros((2, 4)), np.stack([covariance, covariance]))
-    away = rng.multivariate_normal(np.zeros(4), covariance, 20000) @ whitening(mixture)
+    away = rng.multivariate_normal(np.zeros(4), covariance, 20000) @ mixture.whitening()
     assert np.square(away).sum(1).mean() == pytest.approx(1, abs=0.1)
     spread = np.sqrt(4 * np.square(away).mean(0))
     assert spread.min() > 0.6  # every direction counts, but for the narrowest
     equal = Mixture(np.ones(1), np.zeros((1, 3)), np.zeros((1, 3, 3)))
-    assert np.isfinite(whitening(equal)).all()
+    assert np.isfinite(equal.whitening()).all()
 
 
 def test_centroids_start_at_the_means_of_the_mixture(finished):
@@ -65,7 +65,7 @@ def test_refinement_that_separates_neighbours_is_rejected(
     finished, monkeypatch, capsys, tmp_path, labels
 ):
     monkeypatch.setattr(refine, "AGREEMENT_TOLERANCE", -2.0)  # nothing is good enough
-    monkeypatch.setattr(refine, "resamples", None)  # not called: nothing to calibrate
+    monkeypatch.setattr(refine, "calibrate", None)  # not called: nothing to calibrate
     settings, table = finished(f"dec.labels={labels}", "dec.gamma=0.5"), tmp_path / "again.csv"
     run_dec(settings)
     gmm, dec = (settings.run_folder / name for name in ("GMM", "DEC"))
@@ -96,8 +96,7 @@ def test_labels_of_the_soft_assignment(finished, monkeypatch):
 
 
 def test_every_result_of_a_run_is_at_its_temperature(finished, monkeypatch, tmp_path):
-    for module in (fits, refine):
-        monkeypatch.setattr(module, "temperature", lambda *_: HOT)
+    monkeypatch.setattr(fits, "temperature", lambda *_: HOT)
     settings = finished("dec.keep=refined", "gmm.n_init=2")
     run, table = settings.run_folder, tmp_path / "again.csv"
     for stage in (run_gmm, run_dec):
@@ -120,10 +119,10 @@ def test_every_result_of_a_run_is_at_its_temperature(finished, monkeypatch, tmp_
 
 
 def test_refined_mixture_is_calibrated_by_the_unrefined_latents(finished, monkeypatch):
-    drawn = mock.Mock(side_effect=refine.resamples)
+    drawn = mock.Mock(side_effect=fits.resamples)
     asked = mock.Mock(return_value=2.0)
-    monkeypatch.setattr(refine, "resamples", drawn)
-    monkeypatch.setattr(refine, "temperature", asked)
+    monkeypatch.setattr(fits, "resamples", drawn)
+    monkeypatch.setattr(fits, "temperature", asked)
     settings = finished("dec.keep=refined")
     run_dec(settings)
     before, refined = (np.load(settings.run_folder / s / "latent.npy") for s in ("GMM", "DEC"))

@@ -170,7 +170,7 @@ def test_sampling_rates(folder, tmp_path):
     [
         ("bandpass=3-25", f"build.bandpass = 3-25 Hz .* 25 Hz, the Nyq.* such as {OTHER} at 50 Hz"),
         ("on=1000", "no window in 2 station-days: 0 found; .*build.on = 1000"),
-        ("length=300", "left out: 2 stretches too short; .*shorter"),
+        ("length=300", "2 stretches too short; to change that: make build.length, [^=]*$"),
         ("trace_ids=*.HHN", f"no waveforms in 2 files, whose traces are {ID}, {OTHER}; give"),
         ("components=ZNE", f"none of 2 station-days, such as {ID} 2016-01-01, has all components"),
     ],

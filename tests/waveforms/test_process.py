@@ -219,7 +219,7 @@ def test_other_instruments_are_left_out(tmp_path, logged):
     (line,) = logged("left out where the response is to PA; allowed: M, M/S")
     assert line.startswith("XX.AAA..BDF 2016-01-01: ")
     assert line.endswith("(and so for 1 more)")
-    with pytest.raises(DataError, match="no window in 1 station-day: .* 1 stretches without a re"):
+    with pytest.raises(DataError, match="1 stretches without a response; to .* that: give resp"):
         run(tmp_path / "BDG.mseed", tmp_path / "n.h5", *words)
 
 

@@ -96,7 +96,7 @@ def test_headers_that_no_station_has(monkeypatch, station, rate, year):
     (stretch,), ((_, text),) = scan([Path("x.dat")], 1)
     assert stretch.trace_id == ".A..HHZ"
     assert text.startswith(
-        f"2 traces left out, such as '.{station}..HHZ': 10 samples at {rate:g} Hz"
+        f"2 traces left out, such as '.{station}..HHZ': 10 samples at {rate:g} Hz in {year}"
     )
     assert "; allowed: ids with station and channel codes, as in miniSEED, 1 sample or more" in text
 

@@ -23,14 +23,14 @@ from ..data.sets import Split
 from ..evaluation.samples import MAPS, mapped
 from ..io import new_file, read_npz, sha256, write_npz
 from ..models.checkpoint import load_model
-from ..plots import latent, occurrence, places, samples, scores
-from ..plots.style import frame, plain
 from ..run_folder import StageFolder
 from ..runs.cluster_map import read_cluster_map, read_means
-from ..runs.labels import cluster_title, usable_sample
+from ..runs.labels import cluster_title, station_of, usable_sample
 from ..runs.run import FinishedRun, FinishedStage
 from ..settings import Settings
+from . import latent, occurrence, places, samples, scores
 from .results import METHODS, Results
+from .style import frame, plain
 
 COLUMNS = 8  # of the gallery
 CHOSEN_COLUMNS = 6
@@ -118,7 +118,7 @@ def _history(results: Results, name: str) -> Figure | None:
     if history.empty:
         return None
     if name == "DEC":
-        return scores.dec_history(history, np.ravel(stage.settings.dec.tol)[0])
+        return scores.dec_history(history, stage.metrics.get("tol", stage.settings.dec.tol))
     return scores.aec_history(history, stage.metrics.get("mse_of_mean_spectrogram") or 1.0)
 
 
@@ -148,15 +148,6 @@ def _sized(results: Results) -> list[str]:
     return [f"{plain(title)}  ({size:,})" for title, size in pairs]
 
 
-def _headings(results: Results) -> list[str]:
-    """Titles of the largest clusters with their sizes and shares, in lines."""
-    titles, sizes = results.titles, results.stage.sizes
-    return [
-        f"{plain(titles[k])}\nn = {sizes[k]:,}\n{sizes[k] / sizes.sum():.1%}"
-        for k in results.largest
-    ]
-
-
 def gallery(results: Results) -> Figure:
     """Typical members of the largest clusters, a row each, with a peak of 1."""
     file, labels, members, k = results.file, results.largest, [], results.stage.n_clusters
@@ -167,7 +158,8 @@ def gallery(results: Results) -> Figure:
         members.append(prepare(torch.from_numpy(rows)).numpy())
     cut = f", the {len(labels)} largest" if len(labels) < k else ""
     title = f"{METHODS[results.stage.name]}: {k} clusters{cut}, typical members"
-    return samples.gallery(file, members, labels, _headings(results), COLUMNS, title)
+    titles = [_sized(results)[label] for label in labels]
+    return samples.gallery(file, members, labels, titles, COLUMNS, title)
 
 
 def _embedding(results: Results) -> Figure:
@@ -200,16 +192,19 @@ def _section(results: Results) -> Figure | None:
 
 def chosen(results: Results) -> Figure:
     """The samples of ``report.samples``, framed in the colours of their clusters."""
-    facts, panels = [results.facts(sample) for sample in results.chosen], []
-    for one in facts:
-        label = f"cluster {one['label']}, p {one['probability']:.2f}" if one["label"] >= 0 else ""
-        lines = f"sample {one['sample']}", label, one["time"], plain(one["station"])
-        image = results.file.read(one["sample"], one["sample"] + 1)[0]
-        panels.append((image, "\n".join(filter(None, lines))))
+    panels, table = [], results.stage.table
+    for i in results.chosen:
+        row, lines = table.loc[i], [f"sample {i}"]
+        if row["label"] >= 0:
+            lines.append(f"cluster {row['label']}, p {row['probability']:.2f}")
+        if pandas.notna(row.get("starttime")):
+            lines.append(f"{row['starttime']:%Y-%m-%d %H:%M:%S}")
+        lines.append(plain(station_of(row.get("trace_id") or "")))
+        panels.append((results.file.read(i, i + 1)[0], "\n".join(lines)))
     rows = [("", panels[at : at + CHOSEN_COLUMNS]) for at in range(0, len(panels), CHOSEN_COLUMNS)]
     figure = samples.sample_overview(results.file, rows, "Chosen samples")
-    for axes, one in zip(figure.axes, facts, strict=False):
-        frame(axes, one["label"])
+    for axes, label in zip(figure.axes, table["label"][[*results.chosen]], strict=False):
+        frame(axes, label)
     return figure
 
 
@@ -218,7 +213,8 @@ def _means(results: Results) -> Figure:
     model, labels = results.model, results.largest
     unit = f"amplitude {model.preparation.amplitude}, {model.preparation.transform}"
     images = results.performances[-1].means[labels], model.decode(model.centroids)[labels]
-    return samples.means_and_centroids(results.file, *images, labels, _headings(results), unit)
+    titles = [_sized(results)[label] for label in labels]
+    return samples.means_and_centroids(results.file, *images, labels, titles, unit)
 
 
 def _silhouettes(results: Results) -> Figure:
@@ -230,24 +226,21 @@ def _silhouettes(results: Results) -> Figure:
 # ---- where and when -----------------------------------------------------------------------------
 
 
-def _titled(results: Results) -> list[str]:
-    return [plain(f"cluster {title}") for title in results.titles]
-
-
 def _station_map(results: Results) -> Figure | None:
     """Clusters at the stations whose coordinates are known."""
-    at, titles = results.located[0], _titled(results)
+    at = results.located[0]
     known = np.flatnonzero(np.isfinite(at[:, 0]))
     if not len(known):
         return None
     names = [plain(results.catalogue.stations[row]) for row in known]
-    counts = results.catalogue.by_station()[known]
-    return places.station_map(names, at[known], counts, range(len(titles)), titles)
+    return places.station_map(
+        names, at[known], results.catalogue.by_station()[known], _sized(results)
+    )
 
 
 def _occurrence(results: Results) -> Figure:
     """Samples of the large clusters over time, and environmental series."""
-    bins, series, titles = results.bins, results.environment[0], _titled(results)
+    bins, series, titles = results.bins, results.environment[0], _sized(results)
     counts, recording = count_occurrences(results.catalogue, bins)
     means = series.groupby(bins.index(series.index.to_numpy("M8[us]"))).mean()
     means = means.reindex(range(len(recording))).to_numpy()
@@ -264,7 +257,7 @@ def _profiles(results: Results) -> Figure:
     """Hours and months in which the large clusters occur."""
     hours, months = results.catalogue.by_hour(), results.catalogue.by_month()
     totals, labels = (hours.sum(axis=1), months.sum(axis=1)), results.largest
-    titles = [_titled(results)[label] for label in labels]
+    titles = [_sized(results)[label] for label in labels]
     return occurrence.profiles(hours[:, labels], months[:, labels], labels, titles, totals)
 
 

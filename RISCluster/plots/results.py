@@ -1,4 +1,4 @@
-"""Results of a run that several sections and figures of its report need, computed once.
+"""Results of a run that figures and sections of its page need, computed once.
 
 Letters: K clusters, S stations.
 """
@@ -17,7 +17,7 @@ from ..evaluation.comparison import refinement
 from ..evaluation.metrics import Overlap, Reliability, against_truth, reliability
 from ..evaluation.performance import performance_of
 from ..evaluation.samples import representatives_of
-from ..runs.labels import cluster_title, station_of
+from ..runs.labels import cluster_title
 from ..runs.run import FinishedRun, FinishedStage, model_of
 
 METHODS = {"GMM": "Gaussian mixture", "DEC": "Deep embedded clustering"}
@@ -34,8 +34,7 @@ class Results:
         self.names = run.names  # of the final clusters by label, by the user
         self.mapped = self.stage  # whose latents make the map
         self.chosen = self.report.samples or ()  # indices
-        # Indices of the page's samples, ascending; what to look at next; data of the script
-        self.shown, self.look, self.data = np.empty(0, np.int64), [], {}
+        self.look, self.data = [], {}  # what to look at next; data of the script
 
     performances = cached_property(lambda self: performance_of(self.run))  # the final stage last
     refinement = cached_property(lambda self: refinement(self.run))  # None without one
@@ -89,17 +88,6 @@ class Results:
         return np.sort(order[self.stage.sizes[order] > 0]).tolist()
 
     # ---- samples, stations, time ----
-
-    def facts(self, sample: int) -> dict[str, Any]:
-        """Row on the page, label, probability, time (UTC) and station, "" where not known."""
-        row, time = self.stage.table.iloc[sample], self.catalogue.table.get("starttime")
-        known = time is not None and pandas.notna(time[sample])
-        return {
-            "row": int(np.searchsorted(self.shown, sample)), "sample": sample,
-            "label": int(row["label"]), "probability": float(row["probability"]),
-            "time": f"{time[sample]:%Y-%m-%d %H:%M:%S}" if known else "",
-            "station": station_of(row.get("trace_id") or ""),
-        }  # fmt: skip
 
     @property
     def place(self) -> str:
