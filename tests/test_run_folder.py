@@ -126,7 +126,7 @@ def test_the_stage_that_was_started_last_has_the_settings_of_all(begin):
     begin("AEC", "data.amplitude=log", "aec.lr=0.02", "run.backend=dask")
     settings = of_run()
     assert (settings.data.file, settings.data.amplitude) == ("moved.h5", "log")
-    assert (settings.aec.lr, settings.gmm.n_init, settings.dec.lr) == (0.02, 7, (0.1, 0.2))
+    assert (settings.aec.lr, settings.gmm.n_init, *settings.sweep) == (0.02, 7, "dec.lr")
     assert settings.run.backend == "processes"  # of one command
 
 
