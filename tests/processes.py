@@ -3,10 +3,10 @@
 import multiprocessing
 import os
 import pickle
-import socket
 from pathlib import Path
 
 import torch
+from torch.distributed import TCPStore
 
 from RISCluster.distributed import start_ranks
 
@@ -20,7 +20,7 @@ _server.set_forkserver_preload([
 
 def _process(rank, world, port, folder, work, arguments):
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world}
-    names |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    names |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": True}
     os.environ.update({name: str(value) for name, value in names.items()})
     os.chdir(folder)
     for number in (1, 2):  # standard output and errors
@@ -33,10 +33,9 @@ def run_processes(folder: Path, world: int, work, *arguments) -> tuple[list[int]
     """Exit codes, results, standard output and errors of a function on several processes."""
     for path in folder.glob("out?"):
         path.unlink()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # as torchrun's
     processes = [
-        _server.Process(target=_process, args=(rank, world, port, folder, work, arguments))
+        _server.Process(target=_process, args=(rank, world, store.port, folder, work, arguments))
         for rank in range(world)
     ]
     for process in processes:

@@ -69,6 +69,9 @@ def test_options_and_settings_that_are_named_exist(page):
         for word in arguments:
             option = re.match(r"--?[a-zA-Z][\w-]*", word)
             assert not option or re.search(rf"{option[0]}\b", help_text), words
+    if page.name in ("commands.md", "settings.md"):
+        options = re.findall(r"[ `](--[a-z][\w-]*)", text)
+        assert not [x for x in options if not re.search(rf"{x}\b", " ".join(HELP.values()))]
     named = re.findall(r"\b([a-z]+\.[a-z]\w*)=", text)
     named += re.findall(rf"`((?:{'|'.join(SECTIONS)})\.[a-z]\w*)`", text)
     assert {name for name in named if not re.match(r"section\.|\w+\.html", name)} <= KEYS.keys()

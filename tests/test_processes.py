@@ -39,12 +39,9 @@ SETTINGS = (
 
 
 def scripts(stages: str, words: Sequence[str] = (), fault: str = "", at: int = 0) -> None:
-    """Run stages, as ``AEC GMM``, in a process where at a block or step a fault happens to rank 1.
-
-    The process ends here.
-    """
+    """Run stages, as ``AEC GMM``, with a fault of rank 1 at a block or step; end the process."""
     common.SYNC_EVERY = 2  # steps between stop checks of ranks: fewer than an epoch has
-    common.SAVE_INTERVAL = 0  # after every epoch
+    common.SAVE_INTERVAL = 10**6 * int(os.environ["RANK"])  # after every epoch, as rank 0 says
     read, add, take = Reader.blocks, Ranks.sum_gradients, StopRequest._take
     steps, taken = itertools.count(1), []
 
@@ -73,8 +70,6 @@ def scripts(stages: str, words: Sequence[str] = (), fault: str = "", at: int = 0
     Reader.blocks, Ranks.sum_gradients, StopRequest._take = blocks, sum_gradients, note
     end, errors.all_processes = errors.all_processes, errors.guarded
     for stage in stages.split():
-        # A rank that is ahead of rank 0 would find the store of the stage before.
-        os.environ["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + 1)
         code = runpy.run_path(str(ROOT / SCRIPTS[stage]))["main"]([*SETTINGS, *words])
         if code:
             errors.guarded = lambda _, code=code: code

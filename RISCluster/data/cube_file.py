@@ -52,7 +52,7 @@ class CubeFile(SpectrogramFile):
         names = {axis: [prefix + name for name in NAMES[axis]] for axis in CUBE}
         super().__init__(store, dataset, CUBE, names)
         n_steps, n_channels, self.n_frequencies = self.stored.shape
-        self.settings, across = settings, settings.window_channels
+        across = settings.window_channels
         self.steps = steps = self._chosen("times", settings.times, n_steps, settings.window)
         channels = self._chosen("channels", settings.channels, n_channels, across)
         self._step, self._gap = (int(x[1] - x[0]) if len(x) > 1 else 1 for x in (steps, channels))
@@ -102,8 +102,7 @@ class CubeFile(SpectrogramFile):
             raise DataError(f"{self.path}: {column.name} descends; allowed: times that ascend")
         if (found == times.NOT_A_TIME).any() or not (steps > 0).all():
             log.warning(
-                f"{self.path}: {column.name}: times are missing or do not ascend: they are not "
-                "used, and steps are counted"
+                f"{self.path}: {column.name}: times are missing or do not ascend: steps are counted"
             )
             return
         is_number = column.values.dtype.kind in "iuf"

@@ -19,6 +19,8 @@ from ..runs.run import FinishedRun, FinishedStage
 MEASURED = 5000  # samples drawn at random that are measured; all, if there are no more
 BINS = 10
 SHUFFLES = 20
+OF_COLUMNS = ("accuracy", "nmi", "ari", "n_events", "event_agreement")
+OF_COLUMNS += ("event_agreement_by_chance", "event_agreement_excess")
 
 
 @dataclass(frozen=True)
@@ -126,19 +128,20 @@ def label_metrics(
         "mean_probability": labelling.overall_probability,
         "silhouette_latent": float(np.mean(scores)) if len(scores) else float("nan"),
     }
-    events, known = event_metrics(file, labels, seed), agreement(labels, file.labels())
-    return (index, scores), summary | events | known
+    return (index, scores), summary | column_metrics(file, labels, seed)
+
+
+def column_metrics(file: SpectrogramFile, labels: np.ndarray, seed: int) -> dict[str, float]:
+    """Agreement of labels with known classes and within events, where the file has them."""
+    events, traces = file.column("event_id"), file.column("trace_id")
+    found = agreement(labels, file.labels())
+    if events is None or traces is None:
+        return found
+    stations = np.array([station_of(name) for name in traces])
+    return found | event_agreement(labels, events, stations, seed)
 
 
 # ---- events -------------------------------------------------------------------------------------
-
-
-def event_metrics(file: SpectrogramFile, labels: np.ndarray, seed: int) -> dict[str, float]:
-    """`event_agreement` of the labels of a file; empty without events or trace ids."""
-    events, traces = file.column("event_id"), file.column("trace_id")
-    if events is None or traces is None:
-        return {}
-    return event_agreement(labels, events, np.array([station_of(name) for name in traces]), seed)
 
 
 def event_agreement(

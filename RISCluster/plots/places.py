@@ -94,10 +94,7 @@ def _draw_channels(axes: Axes, image: ClusterMap, values: np.ndarray, **style: A
 
 
 def station_map(
-    stations: Sequence[str],
-    places: np.ndarray,
-    counts: np.ndarray,
-    titles: Sequence[str],
+    stations: Sequence[str], places: np.ndarray, counts: np.ndarray, titles: Sequence[str]
 ) -> Figure:
     """Stations (S,) at latitudes and longitudes (S, 2), degrees, each a pie of its clusters (S, K).
 

@@ -117,9 +117,7 @@ def means_and_centroids(
 
 
 def sample_overview(
-    file: SpectrogramFile,
-    rows: Sequence[tuple[str, Sequence[tuple[np.ndarray, str]]]],
-    title: str,
+    file: SpectrogramFile, rows: Sequence[tuple[str, Sequence[tuple[np.ndarray, str]]]], title: str
 ) -> Figure:
     """Samples in one range of amplitudes: rows of (name, (image (F, T), title) of each).
 

@@ -73,10 +73,7 @@ def amplitude_range(*images: np.ndarray, lowest: float = 0) -> tuple[float, floa
 
 
 def draw_spectrogram(
-    axes: Axes,
-    file: SpectrogramFile,
-    image: np.ndarray,
-    limits: tuple[float, float] | None = None,
+    axes: Axes, file: SpectrogramFile, image: np.ndarray, limits: tuple[float, float] | None = None
 ) -> Any:
     """Draw one image (F, T), by default in its own range of amplitudes; components side by side."""
     low, high = limits or amplitude_range(image)

@@ -172,8 +172,7 @@ def read_labels(path: Path) -> pandas.DataFrame:
             raise ValueError("no rows, or no columns label and probability")
     except (OSError, ValueError, OverflowError) as error:
         raise CheckpointError(
-            f"{path}: can't be read as a table of labels: {' '.join(str(error).split())}; run its "
-            "stage again"
+            f"{path}: can't be read as labels: {' '.join(str(error).split())}; run its stage again"
         ) from None
     if "trace_id" in table:
         ids = table["trace_id"]

@@ -48,7 +48,7 @@ def run_dec(settings: Settings) -> None:
     can inflate a measure in latent space, not this one.
     """
     with open_session(settings, "DEC") as session:
-        if not (done := session.is_done()):
+        if not session.is_done():
             if settings.run.figures:
                 require_package(settings.report.embedding)
             aec = load_model(session.run / "AEC/model.pt", "AEC", session.file)
@@ -59,7 +59,7 @@ def run_dec(settings: Settings) -> None:
             session.begin()
             work = partial(_refine, aec=aec, samples=samples)
             run_sweep(session, work, RESULTS, max, "calinski_harabasz_data")
-    if settings.run.figures and session.ranks.is_first and not done:
+    if settings.run.figures and session.ranks.is_first and session.is_new:
         with warn("the report"):
             from ..report.make_report import write_report
 

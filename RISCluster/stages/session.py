@@ -16,11 +16,13 @@ from ..data.sets import open_data
 from ..data.synthetic import DEMO_FILE, write_demo
 from ..distributed import Ranks, start_ranks
 from ..errors import SettingsError
-from ..io import locked, read_json, sha256, write_json
+from ..evaluation.metrics import OF_COLUMNS, column_metrics
+from ..io import locked, read_json, row_blocks, sha256, write_json
 from ..models.autoencoder import Encoder
-from ..run_folder import StageFolder
+from ..run_folder import StageFolder, stored_settings
+from ..runs.labels import new_labels, read_labels
 from ..runtime import StopRequest, count, keep_freed_memory, log, start_log
-from ..settings import COMMANDS, Settings, package_command, stage_command
+from ..settings import COMMANDS, Settings, as_text, package_command, stage_command
 from ..training.common import Context
 from ..training.encode import encode_to
 
@@ -31,6 +33,7 @@ SUMMARY += ("stability", "neighbour_agreement", "event_agreement_excess", "accur
 FIT_KEYS = [  # by which DEC fits its mixture
     f"gmm.{key}" for key in ("covariance_shrinkage", "fit_samples", "init", "n_init", "n_resamples")
 ]
+COPIED = ("event_id", "labels, times and ids")  # inputs that are in tables and scores alone
 MODELS = {"AEC": [], "GMM": ["AEC/model.pt"], "DEC": ["AEC/model.pt", "GMM/model.npz"]}
 
 
@@ -45,6 +48,7 @@ class Session:
         self.stage, self.fingerprint = StageFolder(self.run, stage), file.fingerprint()
         self.path = self.stage.path  # of a run of a sweep in a folder below
         self.held = ExitStack()  # with the lock on the run, until the stage ends
+        self.is_new = False  # whether results are written
         self.inputs = self.ranks.rank0(self._inputs)
 
     def _inputs(self) -> dict[str, Any]:
@@ -56,7 +60,8 @@ class Session:
         inputs |= settings.inputs("cube", "data") if file.layout == "cube" else {}
         inputs |= settings.inputs("data", "data") | settings.inputs("aec", "network")
         for name in MODELS[stage]:
-            StageFolder(self.run, name[:3]).require_complete(inputs)
+            (earlier := StageFolder(self.run, name[:3])).require_complete(inputs)
+            self._warn_of_unused(earlier)
             inputs |= {name: sha256(self.run / name)[:16], "labels, times and ids": columns}
             if events is not None:
                 inputs["event_id"] = hashlib.sha256(events.tobytes()).hexdigest()[:32]
@@ -72,6 +77,18 @@ class Session:
             if precision == "bf16" and torch.cuda.get_device_capability(self.ranks.device) < (8, 0):
                 log.warning("this GPU emulates bf16, which is slow: run.precision = fp32 is faster")
         return inputs
+
+    def _warn_of_unused(self, earlier: StageFolder) -> None:
+        """Warn of settings of a complete stage that are not those it was made with."""
+        settings, made = self.settings, stored_settings(earlier)
+        for key, value in settings.values(earlier.name.lower()).items():
+            if key not in FIT_KEYS and as_text(value) != made.get(key, as_text(value)):
+                word = f"{key}={as_text(value)}"
+                command = stage_command(earlier.name, self.run, settings.config, word)
+                log.warning(
+                    f"{word} has no effect on the {self.stage.name} stage: it is of the "
+                    f"{earlier.name} stage, made with {made[key]}; to use it run {command}"
+                )
 
     @property
     def context(self) -> Context:
@@ -100,14 +117,37 @@ class Session:
         encode_to(self.path / "latent.npy", encoder, samples, self.ranks, fixed)
 
     def is_done(self) -> bool:
-        """Whether the stage is complete; logs it."""
+        """Whether the stage is complete, perhaps after `_copy_columns`; logs it."""
         done = self.ranks.rank0(lambda: self.stage.is_done(self.inputs))
         if done:
             log.info(f"{self.path}: done already with these settings and data; nothing to do")
-        return done
+        return done or self.ranks.rank0(self._copy_columns)
+
+    def _copy_columns(self) -> bool:
+        """Write tables and scores of a complete stage where only columns of the file changed."""
+        before = (self.stage.provenance() or {"inputs": {}})["inputs"]
+        fitted = {key: value for key, value in self.inputs.items() if key not in COPIED}
+        if not self.stage.is_done(fitted | {key: before[key] for key in COPIED if key in before}):
+            return False
+        self.held.enter_context(locked(self.run))
+        log.info(f"{self.path}: columns of {self.file.path} changed: labels and scores are written")
+        for path in self.path.glob("labels*.csv"):
+            table = read_labels(path)[["label", "probability"]].to_numpy()
+            with new_labels(path, self.file) as write:
+                for start, rows in row_blocks(table):
+                    write(start, rows[:, 0].astype(np.int16), rows[:, 1])
+        labels = read_labels(self.path / "labels.csv")["label"].to_numpy()
+        metrics = read_json(self.path / "metrics.json").items()
+        kept = {key: value for key, value in metrics if key not in OF_COLUMNS}
+        new = column_metrics(self.file, labels, self.seed)
+        write_json(self.path / "metrics.json", kept | new)
+        self.stage.complete([*self.stage.provenance()["results"]], {"inputs": self.inputs})
+        self.is_new = True
+        return True
 
     def begin(self) -> None:
         """Lock the run and begin the stage, after all checks of the input."""
+        self.is_new = True
         self.ranks.rank0(lambda: self.held.enter_context(locked(self.run)))
         begun = self.ranks.rank0(lambda: self.stage.begin(self.inputs, self.settings.as_ini()))
         log.info(f"{self.path}: {begun}")

@@ -63,7 +63,7 @@ def run_sweep(
         known = {name: each[criterion] for name, each in metrics.items()}
         scores = {name: score for name, score in known.items() if score is not None}
         if not scores:
-            raise TrainingError(f"{session.path}: no run of the sweep has a {criterion}")
+            raise TrainingError(f"{session.path}: no combination has a {criterion}; give others")
         chosen = best(scores, key=scores.get)
         log.info(f"best of {len(scores)} by {criterion}: {chosen}")
         shutil.copytree(runs[chosen].path, session.path, dirs_exist_ok=True)

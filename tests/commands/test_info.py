@@ -1,14 +1,11 @@
 import h5py
 import numpy as np
-import pytest
 
 from RISCluster.__main__ import main
 from RISCluster.commands import info
 from RISCluster.commands.info import describe, picture
 from RISCluster.data.layouts import open_spectrograms
 from tests.conftest import blobs, write_samples
-
-pytestmark = pytest.mark.usefixtures("here")
 
 
 def opened(path, show):
@@ -63,12 +60,12 @@ def test_unusable_samples_times_traces_classes_and_attributes(small_file, here, 
 def test_picture_of_classes_or_of_samples_over_the_file(small_file, here):
     figure = opened(small_file, picture)
     with open_spectrograms(small_file) as file:
-        x = file.read(0, 1)[0]
-    first = figure.axes[0]
-    shown = np.asarray(first.images[0].get_array()).reshape(x.shape)
+        x = file.read(61, 62)[0]
+    third, left = figure.axes[6], figure.axes[4]  # of the second class
+    shown = np.asarray(third.images[0].get_array()).reshape(x.shape)
     np.testing.assert_allclose(shown, np.maximum(np.log10(x / x.max()), -4), rtol=1e-5, atol=1e-6)
-    assert first.get_title() == "sample 0  XH.DR00..HHZ\n2016-01-01T00:00:00Z"
-    assert (first.get_ylabel(), first.get_ylim()) == ("0", (0.75, 8.75))
+    assert third.get_title() == "sample 61  XH.DR01..HHZ\n2016-01-01T00:01:01Z"
+    assert (left.get_ylabel(), left.get_ylim()) == ("1", (0.75, 8.75))
     assert figure.get_suptitle() == "small.h5: 12 of 96 samples"
     path = write_samples(here / "a$b^$.h5", blobs(40)[0], trace_id=[b"$x^$"] * 40)
     figure = opened(path, picture)

@@ -8,34 +8,26 @@ from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShap
 from RISCluster.models.checkpoint import load_initial_weights, load_model, save_model
 from RISCluster.models.features import FixedFeatureSizes
 from tests.conftest import blobs, write_samples
-from tests.models.test_networks import PUBLISHED
-
-
-def reference_state() -> dict[str, torch.Tensor]:
-    """A state as the reference implementation writes it: its names, shapes and order."""
-    generator = torch.Generator().manual_seed(0)
-    state = {}
-    for name, shape in PUBLISHED:
-        state[f"{name}.weight"] = torch.randn(shape, generator=generator)
-        out = shape[1] if name.startswith("decoder.decoder") else shape[0]
-        state[f"{name}.bias"] = torch.randn(out, generator=generator)
-    return state
 
 
 @pytest.mark.parametrize("kind", ["AEC", "DEC"])
 def test_models_of_stages(tmp_path, kind):
     path, shape = tmp_path / "model.pt", NetworkShape(16, 20, 3, "relu", FixedFeatureSizes(2, 1))
-    model = AEC(shape)
+    model, x, centroids = AEC(shape), torch.rand(2, 1, 16, 20), torch.randn(4, 6)
     initialise(model, 1)
     if kind == "DEC":
-        model = DEC(model, ClusteringLayer(torch.randn(4, 6), torch.eye(6) / 2))
+        model = DEC(model, ClusteringLayer(centroids, torch.eye(6) / 2))
     preparation = Preparation("sqrt", "vec_norm", torch.ones(16, 20), 2.0)
     with open_spectrograms(write_samples(tmp_path / "s.h5", blobs(3)[0])) as file:
         save_model(path, model, preparation, 0.5, file, "checksum", labels="student")
         trained = load_model(path, kind, file)
     assert (trained.model.shape, trained.variance, trained.labels) == (shape, 0.5, "student")
-    assert (trained.preparation.scale, trained.units) == (2.0, ["Hz", "s"])
+    assert str(trained.preparation) == str(preparation)
+    assert (trained.frequency[1], trained.time[1], trained.units) == (1.5, 0.1, ["Hz", "s"])
     torch.testing.assert_close(trained.model.state_dict(), model.state_dict(), rtol=0, atol=0)
+    torch.testing.assert_close(trained.model(x), model(x), rtol=0, atol=0)
+    if kind == "DEC":
+        torch.testing.assert_close(trained.model.clustering.as_latents(), centroids)
     with pytest.raises(CheckpointError, match=f"holds {kind} model, not"):
         load_model(path, {"AEC": "DEC", "DEC": "AEC"}[kind])
     wide = write_samples(tmp_path / "wide.h5", torch.ones(3, 16, 33).numpy())
@@ -45,7 +37,7 @@ def test_models_of_stages(tmp_path, kind):
 
 
 def test_states_of_the_reference_leave_fixed_features_and_others_are_refused(tmp_path):
-    state = reference_state()
+    state = AEC(NetworkShape(87, 100, 9, "relu")).state_dict()  # names as in the reference
     dec, other = state | {"clustering.weights": torch.randn(8, 9)}, state | {"extra": torch.ones(1)}
     del other["decoder.decoder.8.bias"]
     torch.save({f"module.{name}": value for name, value in dec.items()}, tmp_path / "ref.pt")

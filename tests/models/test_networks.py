@@ -1,6 +1,5 @@
 import pytest
 import torch
-from torch import nn
 
 from RISCluster.models.autoencoder import AEC, NetworkShape, Upsampling, initialise, n_parameters
 
@@ -13,7 +12,6 @@ PUBLISHED = [
     ("decoder.decoder.2", (64, 32, 3, 3)), ("decoder.decoder.4", (32, 16, 3, 3)),
     ("decoder.decoder.6", (16, 8, 3, 3)), ("decoder.decoder.8", (8, 1, 3, 3)),
 ]  # fmt: skip
-PADDINGS = [(1, 0), (0, 1), (0, 1), (0, 0), (0, 1)]  # of the published decoder
 
 
 def test_the_network_is_the_published_one():
@@ -22,12 +20,14 @@ def test_the_network_is_the_published_one():
     assert n_parameters(model) == 218_250
     weights = [(n, tuple(p.shape)) for n, p in model.named_parameters() if n.endswith(".weight")]
     assert weights == [(f"{name}.weight", shape) for name, shape in PUBLISHED]
-    layers = [m for m in model.decoder.decoder if isinstance(m, nn.ConvTranspose2d)]
-    assert [layer.padding for layer in layers] == PADDINGS
+    parts = model.encoder.encoder, model.decoder.latent2dec, model.decoder.decoder
+    kinds = [" ".join(type(layer).__name__ for layer in part) for part in parts]
+    assert kinds[0] == "Conv2d ReLU " * 5 + "Flatten Linear ReLU"
+    assert kinds[1:] == ["Linear ReLU", "Upsampling ReLU " * 4 + "Upsampling"]
+    assert [layer.padding for layer in parts[2][::2]] == [(1, 0), (0, 1), (0, 1), (0, 0), (0, 1)]
     assert model.encoder.encoder[8].padding == (1, 0)
     y, z = model(torch.rand(3, 1, 87, 100))
-    plain = nn.Sequential(*list(model.decoder.decoder))
-    full = plain(model.decoder.latent2dec(z).view(-1, 128, 3, 3))
+    full = model.decoder.decoder(model.decoder.latent2dec(z).view(-1, 128, 3, 3))
     assert full.shape[2:] == (95, 101)
     torch.testing.assert_close(y, full[:, :, 4:-4, 1:])
     assert (z >= 0).all()
@@ -45,10 +45,12 @@ def test_every_parameter_learns_and_starts_as_the_seed_says():
     models = [AEC(NetworkShape(20, 33, 4, "linear")) for _ in range(3)]
     for model, seed in zip(models, (1, 1, 2), strict=True):
         initialise(model, seed)
-    first, again, other = (model.encoder.encoder[0].weight for model in models)
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    assert models[0].encoder.encoder[0].bias[0].item() == pytest.approx(0.01)
+    first, again, other = (model.state_dict() for model in models)
+    torch.testing.assert_close(first, again, rtol=0, atol=0)
+    assert not any(torch.equal(first[name], other[name]) for name in first if "weight" in name)
+    largest = first["encoder.encoder.8.weight"].abs().max().item()  # Glorot and Bengio 2010, eq. 16
+    assert largest == pytest.approx((6 / (9 * (64 + 128))) ** 0.5, rel=1e-3)
+    assert all((first[name] == 0.01).all() for name in first if "bias" in name)
     models[0](torch.rand(8, 1, 20, 33))[0].square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in models[0].parameters())
 

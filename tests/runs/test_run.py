@@ -4,41 +4,24 @@ import json
 import re
 from types import SimpleNamespace
 
-import h5py
 import numpy as np
 import pandas
 import pytest
 
 from RISCluster.data.layouts import open_spectrograms
-from RISCluster.evaluation.metrics import event_metrics
 from RISCluster.runs.labels import cluster_title, new_labels, read_labels
 from RISCluster.runs.run import known_classes, open_run, write_names
-
-
-def written(file, path, labels, probability=1.0):
-    """The table of labels, written in two blocks and read."""
-    with new_labels(path, file) as write:
-        for start, stop in ((0, 50), (50, 96)):
-            write(start, labels[start:stop], np.full(stop - start, probability))
-    return read_labels(path)
-
-
-def test_event_ids_of_the_file_are_in_the_table_and_scored(small_file, tmp_path):
-    labels, events = np.arange(96) // 4 % 3, np.arange(96) // 4
-    with h5py.File(small_file, "a") as file:
-        file["event_id"] = np.where(events > 0, events, -1)
-    with open_spectrograms(small_file) as file:
-        table, found = written(file, tmp_path / "x.csv", labels), event_metrics(file, labels, 0)
-    assert table["event_id"].tolist() == [-1] * 4 + events[4:].tolist()
-    assert (found["n_events"], found["event_agreement"]) == (23, 1)
 
 
 def test_large_tables_are_parquet_too(small_file, tmp_path, monkeypatch):
     pytest.importorskip("pyarrow")
     for rows in (96, 97):
         monkeypatch.setattr("RISCluster.runs.labels.PARQUET_ROWS", rows)
-        with open_spectrograms(small_file) as file:
-            columns = written(file, tmp_path / f"{rows}.csv", np.arange(96) % 3 - 1, 0.25)
+        path = tmp_path / f"{rows}.csv"
+        with open_spectrograms(small_file) as file, new_labels(path, file) as write:
+            for start in (0, 48):
+                write(start, np.arange(start, start + 48) % 3 - 1, np.full(48, 0.25))
+        columns = read_labels(path)
     assert not (tmp_path / "97.parquet").exists()
     table = pandas.read_parquet(tmp_path / "96.parquet")
     assert list(table) == ["index", *columns]

@@ -3,6 +3,7 @@
 import re
 
 import h5py
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec
 from RISCluster.stages.refine import run_dec
 from tests.conftest import blobs, write_samples
-from tests.stages.conftest import FAST, STAGES, content, metrics, refused, run_all, table
+from tests.stages.conftest import FAST, STAGES, column, content, metrics, refused, run_all, table
 
 
 def test_finished_stages_are_left_alone(finished, capsys):
@@ -32,22 +33,34 @@ def test_finished_stages_are_left_alone(finished, capsys):
 
 
 def test_changed_settings_of_the_mixture_label_anew(finished, capsys):
-    run_dec(finished("gmm.select=silhouette"))
-    assert "done already" in capsys.readouterr().out
+    run_dec(finished("gmm.select=silhouette", "aec.lr=0.1"))
+    out = capsys.readouterr().out
+    assert ("done already" in out, out.count("has no effect on the DEC stage")) == (True, 2)
+    assert re.search("gmm.select=.* with bic; .*python GMM_.* gmm.select=silhouette\n", out)
     run_dec(finished("gmm.covariance_shrinkage=50"))
-    assert "done already" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert ("done already" in out, "has no effect" in out) == (False, False)
 
 
-def test_changed_labels_are_scored_anew(finished, capsys):
+def test_changed_columns_are_copied_and_scored_without_a_fit(finished, monkeypatch, capsys):
+    folder, made, ids = finished().run_folder, [], np.arange(96) // 4
+    monkeypatch.setattr(make_report, "write_report", made.append)
+    monkeypatch.setattr("RISCluster.io.BLOCK_ROWS", 50)
+    before, ids[:4] = content(folder), -1
     with h5py.File(finished().data.file, "a") as file:
-        file["labels"][:] = 0
-        file["labels"][0] = 1
+        file["labels"][:], file["event_id"] = np.arange(96) == 0, ids
     run_aec(finished())
     assert "done already" in capsys.readouterr().out
     assert "labels, times or ids in data.file changed" in refused(run_dec, finished())
-    for stage in (run_gmm, run_dec):
-        stage(finished())
-    assert metrics(finished().run_folder / "DEC")["accuracy"] < 0.9
+    for stage in (run_gmm, run_dec, run_dec):
+        stage(finished("run.figures=yes"))
+    assert (made, len([*folder.glob("[A-Z]*")])) == ([folder], 3)  # no stage was begun anew
+    for stage in ("GMM", "DEC"):
+        found, path = metrics(folder / stage), folder / stage / "labels.csv"
+        assert (found["accuracy"] < 0.9, found["n_events"]) == (True, 23)
+        assert column(path, "event_id") == [*map(str, ids)]
+        rows = before[f"{stage}/labels.csv"].decode().splitlines()
+        assert [line.rpartition(",")[0] for line in path.read_text().splitlines()] == rows
 
 
 def test_other_data_or_network_or_an_older_stage_is_refused(finished, tmp_path):
