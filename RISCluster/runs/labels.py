@@ -76,22 +76,23 @@ def label_file(
 
     All probabilities are written as `soft`, a ``.npy`` file.
     """
-    labels, probability = np.full(len(latents), UNUSABLE, np.int16), np.zeros(len(latents))
+    labels = np.full(len(latents), UNUSABLE, np.int16)
+    sizes, sums = np.zeros(n_clusters, np.int64), np.zeros(n_clusters)
     with ExitStack() as stack:
         write = stack.enter_context(new_labels(folder / name, file))
         if soft:
             every = stack.enter_context(new_rows(folder / soft, (len(latents), n_clusters)))
         for start, block in row_blocks(latents):
             rows = slice(start, start + len(block))
-            labels[rows], probability[rows], soft_rows = assign(block, posterior, n_clusters)
-            write(start, labels[rows], probability[rows])
+            labels[rows], probability, soft_rows = assign(block, posterior, n_clusters)
+            write(start, labels[rows], probability)
             if soft:
                 every[rows] = soft_rows
-    known = labels >= 0
-    sizes = np.bincount(labels[known], minlength=n_clusters)
+            known = labels[rows] >= 0
+            sizes += np.bincount(labels[rows][known], minlength=n_clusters)
+            sums += np.bincount(labels[rows][known], probability[known], n_clusters)
     with np.errstate(invalid="ignore"):
-        means = np.bincount(labels[known], probability[known], n_clusters) / sizes
-    return Labelling(labels, sizes, means)
+        return Labelling(labels, sizes, sums / sizes)
 
 
 @contextmanager
