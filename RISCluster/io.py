@@ -273,8 +273,7 @@ def load_checkpoint(path: Path, kind: str) -> dict[str, Any]:
     found = content.get("kind") if isinstance(content, dict) else "something else"
     if found != kind or content["format"] != FORMAT:
         raise CheckpointError(
-            f"{path}: holds {found}, not {kind} of this version; name another, or run its stage "
-            "again"
+            f"{path}: holds {found}, not {kind} of this version; name another or rerun its stage"
         )
     return content
 

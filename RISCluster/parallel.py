@@ -96,8 +96,7 @@ class Parts:
         except BrokenProcessPool:
             raise RunError(
                 "a worker process was killed, perhaps because memory was exhausted; run the same "
-                "command again with fewer processes (--workers, or taskset): finished parts are "
-                "not repeated"
+                "command again with fewer processes (--workers or taskset): finished parts are kept"
             ) from None
         except Exception:
             if self.folder.is_dir():

@@ -24,6 +24,7 @@ from .errors import CheckpointError, RunError
 from .settings import (
     COMMANDS,
     CONFIG,
+    DEFAULTS,
     KEYS,
     Settings,
     as_text,
@@ -76,8 +77,9 @@ class StageFolder:
     def is_done(self, inputs: Mapping[str, Any]) -> bool:
         """Whether the stage is complete, undamaged and made from `inputs`."""
         found = self.provenance() or {}
-        is_complete = found.get("status") == "complete" and found["inputs"] == inputs
-        return is_complete and not self._damaged(found)
+        if found.get("status") != "complete" or _differences(found["inputs"], inputs):
+            return False
+        return not self._damaged(found)
 
     def _damaged(self, provenance: Mapping[str, Any]) -> list[str]:
         """Results that are missing or have another checksum."""
@@ -144,7 +146,7 @@ class StageFolder:
                 f"{self.command} to make it again"
             )
         expected = expected or {}
-        inputs = {key: provenance["inputs"].get(key) for key in expected}
+        inputs = {key: x for key, x in provenance["inputs"].items() if key in expected}
         if changes := _differences(inputs, expected):
             raise RunError(
                 f"{self.path}: the {self.name} stage has other inputs: {'; '.join(changes)}; run "
@@ -154,8 +156,13 @@ class StageFolder:
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Differences of inputs in words: values of settings; other inputs are checksums."""
-    phrases = []
+    """Differences of inputs in words: values of settings; other inputs are checksums.
+
+    A setting that the version of `before` did not have counts as its default.
+    """
+    defaults = {key: DEFAULTS[key] for key in now if key in DEFAULTS}
+    defaults = {key: list(x) if isinstance(x, tuple) else x for key, x in defaults.items()}
+    before, phrases = defaults | before, []
     for key in sorted(before.keys() | now.keys()):
         values = [before.get(key), now.get(key)]
         if values[0] != values[1] and key in KEYS:

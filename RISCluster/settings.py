@@ -564,8 +564,7 @@ def _values(texts: Mapping[str, str], place: str) -> dict[str, Any]:
             near = [RENAMED[name]] if name in RENAMED else difflib.get_close_matches(name, KEYS, 1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             raise SettingsError(
-                f"{place}: no setting '{name}'{hint}; write section.key=value, as the "
-                "command config prints them"
+                f"{place}: no setting '{name}'{hint}; write section.key=value as in config.ini"
             )
         try:
             values[name] = KEYS[name].value(text)

@@ -33,6 +33,9 @@ def test_new_then_resume_then_done_then_resume_where_a_result_is_lost(stage):
     assert sorted(path.name for path in stage.path.iterdir()) == ["config.ini", "provenance.json"]
     finish(stage, {"a": 1})
     assert stage.is_done({"a": 1})
+    new = {"a": 1, "dec.tol": 0.003, "data.axes": ["sample", "frequency", "time"]}
+    assert stage.is_done(new)  # these settings are of a later version, and have their defaults
+    assert not stage.is_done(new | {"dec.tol": 0.1})
     assert not stage.is_done({"a": 2})
     provenance = stage.provenance()
     assert {"torch", "numpy", "RISCluster"} <= provenance["versions"].keys()
@@ -126,7 +129,7 @@ def test_the_stage_that_was_started_last_has_the_settings_of_all(begin):
     begin("AEC", "data.amplitude=log", "aec.lr=0.02", "run.backend=dask")
     settings = of_run()
     assert (settings.data.file, settings.data.amplitude) == ("moved.h5", "log")
-    assert (settings.aec.lr, settings.gmm.n_init, settings.dec.lr) == (0.02, 7, (0.1, 0.2))
+    assert (settings.aec.lr, settings.gmm.n_init, settings.sweep["dec.lr"]) == (0.02, 7, (0.1, 0.2))
     assert settings.run.backend == "processes"  # of one command
 
 

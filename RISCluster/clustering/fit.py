@@ -181,7 +181,7 @@ def fit_mixtures(
     # The largest K takes longest, and is begun first.
     parts.run(jobs[::-1], fit_number, workers, "Fitting mixtures", "K")
     fits = {k: read_npz(parts.path(job)) for k, job in zip(numbers, jobs, strict=True)}
-    rows = [Criteria(k, *fits[k]["criteria"].tolist()) for k in numbers]
+    rows = [Criteria(**{name: fits[k][name].item() for name in Criteria._fields}) for k in numbers]
     return {k: Mixture.from_arrays(fits[k]) for k in numbers}, rows, _read(basis)[1]
 
 
@@ -231,7 +231,7 @@ def fit_number(task: tuple[Basis, int], path: Path) -> dict[str, Any]:
         n_clusters=k, bic=bic, aic=aic, silhouette=silhouette, inertia=inertia, gap=gap[0],
         gap_std=gap[1], stability=scores[0], stability_std=scores[1], agreement=agreement,
     )  # fmt: skip
-    write_npz(path, criteria=np.array(criteria[1:]), **mixture.arrays())
+    write_npz(path, **criteria._asdict(), **mixture.arrays())
     line = f"K = {k}: bic {bic:.6g}, silhouette {silhouette:.3f}, gap {gap[0]:.3f}"
     for name, value in {"stability": scores[0], "agreement of views": agreement}.items():
         line += f", {name} {value:.3f}" if np.isfinite(value) else ""

@@ -16,7 +16,7 @@ from ..io import write_text
 N_GAP_REFERENCES = 10
 GAP_N_INIT = 1  # starts of k-means on each reference set
 K_TOLERANCE = 1  # choices of K that differ by no more agree
-TITLES = {
+TITLES = {  # gmm.select may be all of them but the inertia, which is only shown
     "bic": "BIC",
     "aic": "AIC",
     "silhouette": "silhouette",
@@ -30,18 +30,18 @@ STABILITY_TOLERANCE = 0.02  # of the adjusted Rand index, within which K are equ
 
 
 class Criteria(NamedTuple):
-    """A row of selection.csv."""
+    """A row of selection.csv; NaN where not computed, also by an earlier version."""
 
     n_clusters: int
-    bic: float  # of the mixture; lower is better
-    aic: float  # likewise
-    silhouette: float  # mean; NaN for one cluster
-    inertia: float  # of k-means
-    gap: float  # see `gap_statistic`
-    gap_std: float
-    stability: float  # see `clustering.fit`; NaN where not computed
-    stability_std: float
-    agreement: float  # see `Trees.agreement`; NaN where not computed
+    bic: float = float("nan")  # of the mixture; lower is better
+    aic: float = float("nan")  # likewise
+    silhouette: float = float("nan")  # mean; NaN for one cluster
+    inertia: float = float("nan")  # of k-means
+    gap: float = float("nan")  # see `gap_statistic`
+    gap_std: float = float("nan")
+    stability: float = float("nan")  # see `clustering.fit`
+    stability_std: float = float("nan")
+    agreement: float = float("nan")  # see `Trees.agreement`
 
 
 def gap_statistic(
@@ -146,7 +146,7 @@ def read_rows(path: Path) -> list[Criteria]:
     try:
         table = pandas.read_csv(path, dtype=float).astype({"n_clusters": int})
         return [Criteria(**row) for row in table.to_dict("records")]
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(
             f"{path}: can't be read as a table of criteria: {' '.join(str(error).split())}; run "
             "GMM_centroids.py again"

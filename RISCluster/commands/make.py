@@ -48,8 +48,7 @@ def run_download(arguments: argparse.Namespace) -> None:
     )
     for place, reason in failures.items():
         raise DataError(
-            f"{folder}: is incomplete ({place}: {reason}); run the same command again to fetch the "
-            "missing files"
+            f"{folder}: is incomplete ({place}: {reason}); run the same command again for the rest"
         )
     words = [str(folder), "-o", f"{run_name(folder)}.h5"]
     words += [f"build.inventory={folder / 'stations'}"] if (folder / "stations").is_dir() else []

@@ -49,8 +49,7 @@ def run_predict(arguments: argparse.Namespace) -> None:
         raise SettingsError("command line: give files to label as one set, or --follow FOLDER")
     if folder and arguments.overwrite:
         raise SettingsError(
-            "command line: --overwrite is not allowed with --follow, which adds to the table; "
-            "allowed: another name with -o"
+            "command line: --overwrite is not allowed with --follow; give another name with -o"
         )
     with open_predictor(arguments.run, arguments.stage.upper(), overrides) as run:
         if folder:

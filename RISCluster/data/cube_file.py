@@ -102,8 +102,7 @@ class CubeFile(SpectrogramFile):
             raise DataError(f"{self.path}: {column.name} descends; allowed: times that ascend")
         if (found == times.NOT_A_TIME).any() or not (steps > 0).all():
             log.warning(
-                f"{self.path}: {column.name}: times are missing or do not ascend: they are not "
-                "used, and steps are counted"
+                f"{self.path}: {column.name}: times are missing or do not ascend: steps are counted"
             )
             return
         is_number = column.values.dtype.kind in "iuf"

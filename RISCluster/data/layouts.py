@@ -143,12 +143,16 @@ class SpectrogramFile(contextlib.AbstractContextManager):
     `shape` (F, T), or (C, F, T) with several `components`, which have names such as Z, N, E. Axes
     are `frequency` (F,) and `time` (T,), float64; numbers of bins where the file has none.
 
-    A layout sets the attributes below and defines `read_blocks` and `column`.
+    A layout calls `__init__`, sets the attributes below and defines `read_blocks` and `column`.
     """
 
     layout: str = ""
     components: tuple[str, ...] = ("",)
     waveform_unit: str = ""
+    amplitude_unit: str
+    attributes: dict[str, Any]  # of the data set of the spectrograms
+    dtype: np.dtype  # as stored
+    chunks: tuple[int, ...] | None
     n_samples: int
     n_frequencies: int
     n_times: int

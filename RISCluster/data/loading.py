@@ -103,9 +103,8 @@ class Reader:
             negative = usable & (low < 0) & (amplitude != "linear")
             if negative.any() and not self.skip_negative:
                 raise DataError(
-                    f"{self.file.path}: sample {wanted[negative][0]} has negative values, "
-                    f"such as decibels; [data] amplitude = {amplitude} needs power; set "
-                    "amplitude = linear"
+                    f"{self.file.path}: sample {wanted[negative][0]} has negative values, such as "
+                    f"decibels; [data] amplitude = {amplitude} needs power; set amplitude = linear"
                 )
             usable &= ~negative
             if not usable.all():

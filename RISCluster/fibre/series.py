@@ -138,8 +138,7 @@ def time_in_name(path: Path, pattern: str) -> int:
         time = datetime.strptime(found[0] if found else "", pattern).replace(tzinfo=UTC)
     except ValueError:
         raise DataError(
-            f"{path}: its name has no time as records.name_times = {pattern}; set another "
-            "pattern, or none"
+            f"{path}: its name has no time as records.name_times = {pattern}; set another, or none"
         ) from None
     return parse_time(time.isoformat())
 

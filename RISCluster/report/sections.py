@@ -47,8 +47,7 @@ def overview(results: Results) -> Context:
             found.append(f"{share:.1%} of cluster {titles[label]} are from {where} alone.")
     if not results.stage.metrics.get("refined", True):
         found.append(
-            "Refinement was rejected, because it separated neighbours: the labels of DEC are the "
-            "mixture's."
+            "Refinement was rejected: it separated neighbours. The labels of DEC are the mixture's."
         )
     elif results.refinement and results.refinement.share_moved > MOVED:
         found.append(f"Refinement changed {results.refinement.share_moved:.1%} of the labels.")

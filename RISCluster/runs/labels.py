@@ -76,22 +76,23 @@ def label_file(
 
     All probabilities are written as `soft`, a ``.npy`` file.
     """
-    labels, probability = np.full(len(latents), UNUSABLE, np.int16), np.zeros(len(latents))
+    labels = np.full(len(latents), UNUSABLE, np.int16)
+    sizes, sums = np.zeros(n_clusters, np.int64), np.zeros(n_clusters)
     with ExitStack() as stack:
         write = stack.enter_context(new_labels(folder / name, file))
         if soft:
             every = stack.enter_context(new_rows(folder / soft, (len(latents), n_clusters)))
         for start, block in row_blocks(latents):
             rows = slice(start, start + len(block))
-            labels[rows], probability[rows], soft_rows = assign(block, posterior, n_clusters)
-            write(start, labels[rows], probability[rows])
+            labels[rows], probability, soft_rows = assign(block, posterior, n_clusters)
+            write(start, labels[rows], probability)
             if soft:
                 every[rows] = soft_rows
-    known = labels >= 0
-    sizes = np.bincount(labels[known], minlength=n_clusters)
+            known = labels[rows] >= 0
+            sizes += np.bincount(labels[rows][known], minlength=n_clusters)
+            sums += np.bincount(labels[rows][known], probability[known], n_clusters)
     with np.errstate(invalid="ignore"):
-        means = np.bincount(labels[known], probability[known], n_clusters) / sizes
-    return Labelling(labels, sizes, means)
+        return Labelling(labels, sizes, sums / sizes)
 
 
 @contextmanager
@@ -171,8 +172,7 @@ def read_labels(path: Path) -> pandas.DataFrame:
             raise ValueError("no rows, or no columns label and probability")
     except (OSError, ValueError, OverflowError) as error:
         raise CheckpointError(
-            f"{path}: can't be read as a table of labels: {' '.join(str(error).split())}; run its "
-            "stage again"
+            f"{path}: can't be read as labels: {' '.join(str(error).split())}; run its stage again"
         ) from None
     if "trace_id" in table:
         ids = table["trace_id"]

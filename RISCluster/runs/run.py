@@ -178,10 +178,7 @@ def _read_stage(stage: StageFolder, overrides: Sequence[str]) -> FinishedStage:
     for name in ("AEC/model.pt", "GMM/model.npz"):
         path, checksum = stage.run_folder / name, provenance["inputs"].get(name)
         if checksum and not (path.exists() and sha256(path).startswith(checksum)):
-            raise RunError(
-                f"{stage.path}: was made from another {name} than is there now; run "
-                f"{stage.command} again"
-            )
+            raise RunError(f"{stage.path}: was made from another {name}; run {stage.command} again")
     metrics = read_json(stage.path / "metrics.json")
     settings = load_settings(None, overrides, stored_settings(stage))
     return FinishedStage(stage.name, stage.path, metrics, provenance, settings)

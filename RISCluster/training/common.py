@@ -19,6 +19,7 @@ from ..distributed import Ranks
 from ..errors import Stopped, TrainingError
 from ..io import load_checkpoint, save_checkpoint, write_text
 from ..runtime import Progress, StopRequest, count, log
+from ..settings import AecSettings, DecSettings
 
 STATE = "last.pt"
 HISTORY = "history.csv"
@@ -56,7 +57,7 @@ class Training:
 
     model: torch.nn.Module
     samples: SampleSet
-    settings: Any
+    settings: AecSettings | DecSettings
     context: Context
     losses: tuple[str, ...]  # names of the losses of a step, the minimised one first
     columns: tuple[str, ...]  # of the history

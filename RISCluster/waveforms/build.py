@@ -138,8 +138,7 @@ def _inputs(settings: Settings, target: Path) -> dict[str, Any]:
         inputs[name] = [stamp(path) for path in files]
         if table in [path.resolve() for path in files]:
             raise SettingsError(
-                f"{name} = {place}: is the table that {target} will have beside it; give another "
-                "name with -o"
+                f"{name} = {place}: is the table beside {target}; give another name with -o"
             )
     return inputs
 

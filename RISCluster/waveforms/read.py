@@ -159,8 +159,7 @@ def _read_headers(path: Path) -> tuple[list[Stretch], Notes]:
         text = (
             f"{count(len(bad), 'trace')} left out, such as '{one.trace_id}': {one.n_samples} "
             f"samples at {one.sampling_rate:g} Hz in {year}; allowed: ids with station and "
-            "channel codes, as in miniSEED, 1 sample or more, 1e-5 to 1e8 Hz, and years 1678 to "
-            "2261"
+            "channel codes, as in miniSEED, 1 sample or more, 1e-5 to 1e8 Hz, 1678 to 2261"
         )
     return good, [(str(path), text)] if text else []
 

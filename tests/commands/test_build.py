@@ -68,5 +68,5 @@ def test_a_catalogue_is_chosen_by_exact_limits(source, capsys, refused):
     assert main(clean) == 0
     assert "few.csv: 1 row of 2; left out: 1 by time or amplitude" in capsys.readouterr().out
     refused(clean, "few.csv: exists already; give another name")
-    text = "build.catalogue = few.csv: is the table that few.h5 will have beside it"
+    text = "build.catalogue = few.csv: is the table beside few.h5; give another name with -o"
     refused(["build", source, "-o", "few.h5", "build.catalogue=few.csv"], text)

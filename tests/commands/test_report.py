@@ -10,6 +10,8 @@ def test_settings_of_words_and_of_a_file(run_folder, here, capsys, monkeypatch):
     monkeypatch.setattr(report, "TECHNICAL", ())
     (here / "config.ini").write_text("[report]\nstations = mine.csv\n[data]\nfile = no.h5\n")
     (here / "my.ini").write_text("[report]\nstations = other.csv\n")
+    for name in ("mine", "other", "here"):
+        (here / f"{name}.csv").write_text("net,sta,lat,lon\nXH,DR00,-80,179\n")
     for words, stations in (
         ([], "mine.csv"),
         (["--config", "my.ini"], "other.csv"),

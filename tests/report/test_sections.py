@@ -55,8 +55,7 @@ def test_three_sentences_and_warnings(opened, monkeypatch):
     opened.final.table["trace_id"] = pandas.Categorical(ids)
     monkeypatch.setattr(sections, "ONE_STATION", 0)
     notes = Section("overview", opened).notes
-    text = "Refinement was rejected, because it separated neighbours: the labels of DEC are the "
-    assert f"{text}mixture's." in notes
+    assert "Refinement was rejected: it separated neighbours" in " ".join(notes)
     assert "100.0% of cluster 0 are from station XH.DR01 alone." in notes
 
 
