@@ -39,7 +39,7 @@ def test_unusable_samples_times_traces_classes_and_attributes(small_file, here, 
     assert (text["classes"], text["unusable"]) == ("3: 0 (32), 1 (32), 2 (32)", "none")
     x = np.full((40, 4, 5), 0.5, dtype=np.float32)
     x[[3, 4, 9], 0, 0], x[[6, 7]], x[[20, 30, 31], 2, 2] = (np.nan, np.inf, -np.inf), 0, -1
-    times = [b""] * 37 + [b"2016-01-02T00:00:00Z", b"", b"2016-01-01T00:00:00.5Z"]
+    times = [b"2016-01-02T00:00:00Z"] + [b""] * 38 + [b"2016-01-01T00:00:00.5Z"]
     path = write_samples(here / "x.h5", x, starttime=times, labels=[0] * 30 + [1] * 10)
     with h5py.File(path, "r+") as file:
         file["spectrogram"].attrs["units"], file["spectrogram"].attrs["nfft"] = "m/s", 256
@@ -68,8 +68,8 @@ def test_picture_of_classes_or_of_samples_over_the_file(small_file, here, monkey
     assert third.get_title() == "sample 62  XH.DR02..HHZ\n2016-01-01T00:01:02Z"
     assert (left.get_ylabel(), left.get_ylim()) == ("2", (0.75, 8.75))
     assert figure.get_suptitle() == "small.h5: 8 of 96 samples"
-    path = write_samples(here / "a$b^$.h5", blobs(40)[0], trace_id=[b"$x^$"] * 40)
+    path = write_samples(here / "$^$.h5", blobs(40)[0], trace_id=[b"$x^$"] * 40, labels=[0] * 40)
     figure = opened(path, picture)
     figure.savefig(here / "x.png")  # dollar signs are not parsed as formulas
-    titles = [axes.get_title().split()[1] for axes in figure.axes[:12]]
-    assert [titles[at] for at in (0, 1, 3, 11)] == ["0", "4", "13", "39"]
+    titles = " ".join(axes.get_title().split()[1] for axes in figure.axes[:12])
+    assert titles == "0 4 8 13 14 18 22 26 27 31 35 39"
