@@ -116,6 +116,13 @@ def test_it_waits_for_files_that_grow_and_stops_on_a_signal(folder, follow, caps
     assert len(pandas.read_csv(output)) == 115
 
 
+def test_a_signal_while_a_file_is_labelled_leaves_it_out(folder, follow, monkeypatch):
+    score = module._score
+    monkeypatch.setattr(module, "_score", lambda *words: os.kill(os.getpid(), 15) or score(*words))
+    assert follow() == 128 + signal.SIGTERM
+    assert (folder.parent / "c.csv").read_bytes() == b""
+
+
 def test_drift_calls_for_training_anew(folder, follow, capsys, monkeypatch):
     monkeypatch.setattr(module, "RECENT", 60)
     assert follow("0", "--drift", "0.25") == 0
@@ -147,12 +154,11 @@ def test_the_catalogue_of_something_else_is_refused(trained, folder, follow, ref
 
 def test_several_processes_label_as_one(trained, here):
     run, data = map(str, trained)
-    assert predict(data, run, here / "one.csv") == 0
     several = ["predict", data, "--run", run, "-o", "two.csv", "run.figures=no"]
     codes, _, out, err = run_processes(here, 2, main, several)
     assert codes == [0, 0], err
     assert out.count("two.csv: labels") == 1
-    labels = [[row["label"] for row in table(here / f"{name}.csv")] for name in ("one", "two")]
+    paths = "two.csv", f"{run}/DEC/labels.csv", "two.latent.npy", f"{run}/DEC/latent.npy"
+    labels = [pandas.read_csv(path)["label"].tolist() for path in paths[:2]]
     assert labels[0] == labels[1]
-    latents = [np.load(f"{name}.latent.npy") for name in ("one", "two")]
-    np.testing.assert_allclose(*latents, atol=1e-5)
+    np.testing.assert_allclose(*map(np.load, paths[2:]), atol=1e-5)

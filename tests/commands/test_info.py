@@ -57,16 +57,17 @@ def test_unusable_samples_times_traces_classes_and_attributes(small_file, here, 
     assert (text["  nfft"], len(text["  source"])) == (" 256", 101)
 
 
-def test_picture_of_classes_or_of_samples_over_the_file(small_file, here):
+def test_picture_of_classes_or_of_samples_over_the_file(small_file, here, monkeypatch):
+    with h5py.File(small_file, "r+") as file:
+        file["labels"][0], x = 1, file["spectrogram"][62]  # the largest class is 1
+    monkeypatch.setattr(info, "N_ROWS", 2)
     figure = opened(small_file, picture)
-    with open_spectrograms(small_file) as file:
-        x = file.read(61, 62)[0]
-    third, left = figure.axes[6], figure.axes[4]  # of the second class
+    third, left = figure.axes[6], figure.axes[4]  # of the second largest class
     shown = np.asarray(third.images[0].get_array()).reshape(x.shape)
     np.testing.assert_allclose(shown, np.maximum(np.log10(x / x.max()), -4), rtol=1e-5, atol=1e-6)
-    assert third.get_title() == "sample 61  XH.DR01..HHZ\n2016-01-01T00:01:01Z"
-    assert (left.get_ylabel(), left.get_ylim()) == ("1", (0.75, 8.75))
-    assert figure.get_suptitle() == "small.h5: 12 of 96 samples"
+    assert third.get_title() == "sample 62  XH.DR02..HHZ\n2016-01-01T00:01:02Z"
+    assert (left.get_ylabel(), left.get_ylim()) == ("2", (0.75, 8.75))
+    assert figure.get_suptitle() == "small.h5: 8 of 96 samples"
     path = write_samples(here / "a$b^$.h5", blobs(40)[0], trace_id=[b"$x^$"] * 40)
     figure = opened(path, picture)
     figure.savefig(here / "x.png")  # dollar signs are not parsed as formulas
