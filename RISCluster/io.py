@@ -290,8 +290,7 @@ def need(module: str) -> ModuleType:
     except ImportError as error:
         package = module.partition(".")[0]
         raise MissingPackage(
-            f"{package}: can't be imported here ({error}); install it with: pip install "
-            f"{PIP_NAMES.get(package, package)}"
+            f"{package}: can't be imported ({error}); pip install {PIP_NAMES.get(package, package)}"
         ) from None
 
 

@@ -469,6 +469,11 @@ class Settings:
         values = _changed(self.values(section))
         return [f"{name}={as_text(value)}" for name, value in values.items()]
 
+    def with_words(self, words: Sequence[str]) -> "Settings":
+        """These settings, but for ``section.key=value`` words."""
+        own = [word for section in SECTIONS for word in self.changed(section)]
+        return dataclasses.replace(load_settings(None, [*own, *words]), config=self.config)
+
     def as_ini(self) -> str:
         """Text of a config.ini with these settings."""
         lines = []

@@ -8,7 +8,7 @@ import numpy as np
 from ..clustering.fit import fit_mixtures, remove_fits
 from ..clustering.mixture import Mixture
 from ..clustering.selection import contradictions, select, write_rows
-from ..data.loading import SampleSet
+from ..data.loading import Reader, SampleSet
 from ..data.sets import Split, subsample
 from ..errors import DataError, SettingsError
 from ..evaluation.metrics import label_metrics
@@ -74,7 +74,8 @@ def _fit_and_label(session: Session, aec: TrainedModel) -> None:
             label_file(latents, each.posterior, number, session.file, path, name=extra[-1])
     write_npz(path / "model.npz", **arrays)
     split = Split.load(session.run / "AEC/split.npz")
-    training = SampleSet(split.both, reader=session.reader(aec.preparation))
+    reader = Reader(session.file, aec.preparation, session.ranks.device)
+    training = SampleSet(split.both, reader=reader)
     training_distribution(aec.model, mixture, training).save(path / "novelty.npz")
     shown = replace(trees, index=drawn[trees.index]) if trees else None  # index of the file
     remove_fits(path)

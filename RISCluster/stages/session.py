@@ -61,7 +61,7 @@ class Session:
         inputs |= settings.inputs("data", "data") | settings.inputs("aec", "network")
         for name in MODELS[stage]:
             (earlier := StageFolder(self.run, name[:3])).require_complete(inputs)
-            self._warn_of_unused(earlier)
+            self._keep_settings(earlier)
             inputs |= {name: sha256(self.run / name)[:16], "labels, times and ids": columns}
             if events is not None:
                 inputs["event_id"] = hashlib.sha256(events.tobytes()).hexdigest()[:32]
@@ -78,17 +78,19 @@ class Session:
                 log.warning("this GPU emulates bf16, which is slow: run.precision = fp32 is faster")
         return inputs
 
-    def _warn_of_unused(self, earlier: StageFolder) -> None:
-        """Warn of settings of a complete stage that are not those it was made with."""
-        settings, made = self.settings, stored_settings(earlier)
+    def _keep_settings(self, earlier: StageFolder) -> None:
+        """Take the settings of a complete stage from it; others have no effect: warn of them."""
+        settings, made, kept = self.settings, stored_settings(earlier), []
         for key, value in settings.values(earlier.name.lower()).items():
             if key not in FIT_KEYS and as_text(value) != made.get(key, as_text(value)):
+                kept.append(f"{key}={made[key]}")
                 word = f"{key}={as_text(value)}"
                 command = stage_command(earlier.name, self.run, settings.config, word)
                 log.warning(
                     f"{word} has no effect on the {self.stage.name} stage: it is of the "
                     f"{earlier.name} stage, made with {made[key]}; to use it run {command}"
                 )
+        self.settings = settings.with_words(kept) if kept else settings
 
     @property
     def context(self) -> Context:
@@ -96,14 +98,10 @@ class Session:
         own = self.seed, self.inputs["run.precision"], self.settings.run.tensorboard
         return Context(self.path, self.ranks, self.stop, *own)
 
-    def reader(self, preparation: Preparation) -> Reader:
-        """Reader of the open file."""
-        return Reader(self.file, preparation, self.ranks.device)
-
     def load(self, preparation: Preparation, index: np.ndarray) -> tuple[SampleSet, np.ndarray]:
         """Usable samples of `index`, and the indices of the others."""
-        mode = self.settings.data.loadmode
-        samples, unusable = load_set(self.reader(preparation), index, mode, self.ranks)
+        reader = Reader(self.file, preparation, self.ranks.device)
+        samples, unusable = load_set(reader, index, self.settings.data.loadmode, self.ranks)
         report_unusable(unusable, len(index))
         return samples, unusable
 
@@ -111,7 +109,7 @@ class Session:
         self, encoder: Encoder, preparation: Preparation, fixed: np.ndarray | None = None
     ) -> None:
         """Write the latents of every sample, NaN for unusable ones; `fixed` features if known."""
-        reader = self.reader(preparation)
+        reader = Reader(self.file, preparation, self.ranks.device)
         reader.skip_negative = True  # an error in training
         samples = SampleSet(range(self.file.n_samples), reader=reader)
         encode_to(self.path / "latent.npy", encoder, samples, self.ranks, fixed)

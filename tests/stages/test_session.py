@@ -10,6 +10,7 @@ import torch
 from RISCluster.errors import RunError
 from RISCluster.plots import figures
 from RISCluster.report import make_report
+from RISCluster.settings import read_ini
 from RISCluster.stages import cluster, pretrain
 from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec
@@ -37,9 +38,10 @@ def test_changed_settings_of_the_mixture_label_anew(finished, capsys):
     out = capsys.readouterr().out
     assert ("done already" in out, out.count("has no effect on the DEC stage")) == (True, 2)
     assert re.search("gmm.select=.* with bic; .*python GMM_.* gmm.select=silhouette\n", out)
-    run_dec(finished("gmm.covariance_shrinkage=50"))
-    out = capsys.readouterr().out
-    assert ("done already" in out, "has no effect" in out) == (False, False)
+    run_dec(finished("gmm.covariance_shrinkage=50", "aec.lr=0.1", "dec.lr=0.2"))
+    out, stored = capsys.readouterr().out, read_ini(finished().run_folder / "DEC/config.ini")
+    assert ("done already" in out, out.count("has no effect")) == (False, 1)
+    assert (stored["aec.lr"], stored["dec.lr"]) == ("auto", "0.2")
 
 
 def test_changed_columns_are_copied_and_scored_without_a_fit(finished, monkeypatch, capsys):
