@@ -136,8 +136,7 @@ def test_drift_calls_for_training_anew(folder, follow, capsys, monkeypatch):
 
 def test_the_catalogue_of_something_else_is_refused(trained, folder, follow, refused):
     output, journal = folder.parent / "c.csv", folder.parent / "c.files.csv"
-    words = ["predict", "--follow", folder, "--run", trained[0], "-o", output]
-    words += ["--interval", 0]
+    words = ["predict", "--follow", folder, "--run", trained[0], "-o", output, "--interval", 0]
     output.write_text("mine\n")
     refused(words, "is not the catalogue of c.files.csv")
     output.unlink()
