@@ -101,8 +101,7 @@ def read_table(path: Path) -> Table:
     for line in lines:
         if len(rows[line]) < n or any(rows[line][n:]):
             raise ValueError(
-                f"line {line} has {count(len(rows[line]), 'cell')}, and the header {n}; every row "
-                "needs as many"
+                f"line {line} has {count(len(rows[line]), 'cell')}, and the header {n}; give {n}"
             )
     cells = pandas.DataFrame([rows[line][:n] for line in lines], lines, range(n), dtype="str")
     commas = cells.apply(lambda column: column.str.fullmatch(r"[+-]?\d*,\d+")).any(axis=None)

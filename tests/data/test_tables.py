@@ -63,7 +63,7 @@ def test_numbers(read):
     ("\n# x\n;;\n", "it is empty"),
     ("PK\x03\x04\x14\0", "it is no text in UTF-8 or Latin-1; export it as CSV"),
     ('a,b\n1,2\n3,"4\n5,6\n', "close quotes"),
-    ("a,b\n-78,5,1,2\n", "line 2 has 4 cells, and the header 2; every row needs as many"),
+    ("a,b\n-78,5,1,2\n", "line 2 has 4 cells, and the header 2; give 2"),
     ("x" * 200_000, "field larger than"),
 ])  # fmt: skip
 def test_no_table_or_no_times_in_utc(read, content, reason):

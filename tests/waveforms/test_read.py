@@ -95,10 +95,8 @@ def test_headers_that_no_station_has(monkeypatch, station, rate, year):
     monkeypatch.setattr(reading, "_read", lambda *_, **__: obspy.Stream([odd, good, odd]))
     (stretch,), ((_, text),) = scan([Path("x.dat")], 1)
     assert stretch.trace_id == ".A..HHZ"
-    assert text.startswith(
-        f"2 traces left out, such as '.{station}..HHZ': 10 samples at {rate:g} Hz in {year}"
-    )
-    assert "; allowed: ids with station and channel codes, as in miniSEED, 1 sample or more" in text
+    start = f"2 traces left out, such as '.{station}..HHZ': 10 samples at {rate:g} Hz in {year}"
+    assert text.startswith(f"{start}; allowed: ids with station and channel codes, as in miniSEED")
 
 
 def test_files_of_archives_are_copied_once(tmp_path, logged, monkeypatch):
