@@ -10,9 +10,10 @@ each latent to its cluster in each view (Fern and Brodley 2004).
 Letters: N latents, D features, m latents of the trees, V views, K clusters.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas
@@ -27,9 +28,10 @@ from threadpoolctl import threadpool_limits
 
 from ..data.sets import subsample
 from ..runtime import log
-from .mixture import Mixture, fit_kmeans, fit_mixture
+from .mixture import MAX_ITERATIONS, Mixture, fit_kmeans, fit_mixture
 
 MAX_TREE_SIZE = 2000  # latents of the trees
+MAX_CONVERGED_SIZE = 10000  # latents to which a mixture is fitted until it has converged
 MIN_TREE_SIZE = 5
 MAP_STEPS = 500  # of gradient descent
 MAP_WEIGHT = 2.0  # of a view that is a map; 1 of the others
@@ -156,21 +158,32 @@ def fit_from_trees(
 
     Ward's criterion divides large clusters before it separates small ones. Joining patches that
     have many neighbours in common does not, but where clusters touch it joins them through a few
-    samples in between. Joined patches are used if log(s1 / s2) > L1 - L2 and no cluster is lost. s
-    is the share of separated neighbours (1 - `neighbour_agreement`), L the mean log-likelihood of a
-    latent, of the consensus (1) and of the joined patches (2).
+    samples in between. Joined patches are used if log(s1 / s2) > L1 - L2, no cluster is lost, and
+    s2 < s1 also where expectation maximisation of some latents has converged: it divides clusters
+    that were joined by chance. s is the share of separated neighbours (1 - `neighbour_agreement`),
+    L the mean log-likelihood of a latent, of the consensus (1) and of the joined patches (2).
     """
-    known, mixtures, separated, likelihoods = latents[trees.index], [], [], []
+    known, partitions = latents[trees.index], []
     for clusters in (consensus(trees, n_clusters, seed), join_patches(trees, n_clusters)):
-        labels = np.full(len(latents), -1)
-        labels[trees.index] = pandas.factorize(clusters)[0]  # rounding does not change numbers
-        mixtures.append(fit_mixture(latents, labels, n_clusters, shrinkage, EM_STEPS))
-        labels = mixtures[-1].posterior(known).argmax(1)
-        separated.append(1 - neighbour_agreement(labels, trees.neighbours))
-        likelihoods.append(mixtures[-1].log_likelihood(known).mean())
-    gain = -np.diff(np.log(np.maximum(separated, MIN_SEPARATION)))[0]
-    complete = len(np.unique(labels)) == n_clusters
-    return mixtures[1 if complete and gain > likelihoods[0] - likelihoods[1] else 0]
+        partitions.append(np.full(len(latents), -1))
+        # Rounding does not change numbers.
+        partitions[-1][trees.index] = pandas.factorize(clusters)[0]
+
+    def fit(rows: Any, steps: int) -> Iterator[tuple[Mixture, float, int]]:
+        """Mixture, separated neighbours and number of clusters of each partition."""
+        for labels in partitions:
+            mixture = fit_mixture(latents[rows], labels[rows], n_clusters, shrinkage, steps)
+            found = mixture.posterior(known).argmax(1)
+            separated = 1 - neighbour_agreement(found, trees.neighbours)
+            yield mixture, max(separated, MIN_SEPARATION), len(np.unique(found))
+
+    (first, s1, _), (second, s2, n_found) = fit(slice(None), EM_STEPS)
+    loss = (first.log_likelihood(known) - second.log_likelihood(known)).mean()
+    if n_found < n_clusters or not np.log(s1 / s2) > loss:
+        return first
+    some = np.union1d(trees.index, subsample(len(latents), MAX_CONVERGED_SIZE, seed))
+    (_, s1, _), (_, s2, _) = fit(some, MAX_ITERATIONS)
+    return second if s2 < s1 else first
 
 
 @threadpool_limits.wrap(limits=1)

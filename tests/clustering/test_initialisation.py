@@ -73,6 +73,18 @@ def test_patches_find_rare_and_bent_clusters_and_are_not_used_for_chains_of_nois
     assert np.bincount(labelled(noise, 4)).min() > 15
 
 
+@pytest.mark.parametrize(("converged", "chosen"), [((0.8, 0.7), 0), ((0.7, 0.8), 1)])
+def test_joined_patches_that_do_not_last_are_not_used(monkeypatch, converged, chosen):
+    latents, fits = three_clouds([30, 30, 30]), []
+    trees, fit = init.grow_trees(latents, (2,), 0, with_maps=False), init.fit_mixture
+    agreements = iter([0.9, 0.95, *converged])  # of the patches: better after two steps
+    monkeypatch.setattr(init, "neighbour_agreement", lambda *_: next(agreements))
+    monkeypatch.setattr(init, "join_patches", lambda *_: init.consensus(trees, 3, 0))
+    monkeypatch.setattr(init, "fit_mixture", lambda *a: fits.append(fit(*a)) or fits[-1])
+    assert init.fit_from_trees(latents, trees, 3, 0, 2.0) is fits[chosen]
+    assert len(fits) == 4
+
+
 def test_neighbours_and_their_agreement_by_hand():
     latents = np.array([[0.0], [1.0], [3.0], [7.0]])
     np.testing.assert_array_equal(init.nearest_neighbours(latents, 1)[:, 0], [1, 0, 1, 2])
