@@ -70,15 +70,12 @@ def test_nothing_is_loaded_and_only_this_script_and_style_count():
         assert f"{tag}-src 'sha256-{digest}'" in policy
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "–"), (float("nan"), "–"), (np.datetime64("NaT"), "–"), (1234567, "1,234,567"),
-        (np.int64(-5), "−5"), (0.5, "0.5000"), (np.float32(0.25), "0.2500"), (123.456, "123.5"),
-        (999.96, "1000"), (9999.96, "10,000"), (np.float32(1234567.8), "1,234,568"),
-        (0.00001234, "1.234e−05"), (float("-inf"), "−inf"), (True, "yes"), ("a < b", "a < b"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("value", "text"), [
+    (None, "–"), (float("nan"), "–"), (np.datetime64("NaT"), "–"), (1234567, "1,234,567"),
+    (np.int64(-5), "−5"), (0.5, "0.5000"), (np.float32(0.25), "0.2500"), (123.456, "123.5"),
+    (999.96, "1000"), (9999.96, "10,000"), (np.float32(1234567.8), "1,234,568"),
+    (0.00001234, "1.234e−05"), (float("-inf"), "−inf"), (True, "yes"), ("a < b", "a < b"),
+])  # fmt: skip
 def test_values(value, text):
     assert shown(value) == text
 

@@ -95,15 +95,12 @@ def test_names_are_written_once_and_read(run_folder):
     assert [cluster_title(label, names) for label in (0, 1)] == ["0 icequake", "1"]
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "note"),
-    [
-        *(("DEC,1,", new, rf"line 3, '{new}.*,b', is of no .* DEC stage.* its size: 0 \(\d+\), 1")
-          for new in ("GMM,1,", "DEC,0,", "DEC,1,9", "DEC,x,")),
-        ("c\n", "c\nDEC\n", "line 5 has 1 cell, and the header 4"),
-        ("stage,label", "one,two", "no column stage and no column label"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("old", "new", "note"), [
+    *(("DEC,1,", new, rf"line 3, '{new}.*,b', is of no .* DEC stage.* its size: 0 \(\d+\), 1")
+      for new in ("GMM,1,", "DEC,0,", "DEC,1,9", "DEC,x,")),
+    ("c\n", "c\nDEC\n", "line 5 has 1 cell, and the header 4"),
+    ("stage,label", "one,two", "no column stage and no column label"),
+])  # fmt: skip
 def test_a_table_of_other_clusters_is_not_used(run_folder, old, new, note):
     (run_folder / "names.csv").write_text(names_csv(run_folder, *"abc").replace(old, new))
     with open_run(run_folder) as run:

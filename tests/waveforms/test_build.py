@@ -234,11 +234,8 @@ def test_windows_of_all_components(array, tmp_path, logged):
     assert peaks(tmp_path / "set.h5") == times
     with open_spectrograms(tmp_path / "set.h5") as file:
         assert (file.components, file.shape) == (("Z", "N", "E"), (3, 87, 100))
-        images, frequency, (traces, rate, _) = (
-            file.read(0, 5),
-            file.frequency,
-            file.traces(range(5)),
-        )
+        images, frequency = file.read(0, 5), file.frequency
+        traces, rate, _ = file.traces(range(5))
     assert (traces.shape, rate) == ((5, 3, 200), RATE)
     first, found = traces[:, 0], rows(tmp_path / "set.csv")  # measures are of the first component
     measured = measure_spectrograms(images[:, 0], frequency) | measure_waveforms(first, RATE)

@@ -55,14 +55,11 @@ def test_a_longer_span_and_other_channels_ask_for_what_is_new(centre, tmp_path):
     assert spans == ["20200101T001000Z", "20200101T002000Z", "20200101T004000Z"]
 
 
-@pytest.mark.parametrize(
-    ("fault", "n_missing", "reason"),
-    [
-        ("500", 3, "Service responds: Internal"), ("drop", 3, ""), ("204", 3, None),
-        ("truncate", 3, "the answer of "), ("garbage", 3, "the answer of "),
-        ("no response", 0, "no StationXML: "), ("half response", 0, "no StationXML: "),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("fault", "n_missing", "reason"), [
+    ("500", 3, "Service responds: Internal"), ("drop", 3, ""), ("204", 3, None),
+    ("truncate", 3, "the answer of "), ("garbage", 3, "the answer of "),
+    ("no response", 0, "no StationXML: "), ("half response", 0, "no StationXML: "),
+])  # fmt: skip
 def test_one_station_fails_and_is_fetched_later(centre, tmp_path, fault, n_missing, reason):
     centre.faults["BBB"], n_there = fault, N_FILES - n_missing
     n, failures, files = fetch(tmp_path, centre.url)

@@ -173,14 +173,11 @@ def polynomial():
     return found
 
 
-@pytest.mark.parametrize(
-    ("found", "output", "unit"),
-    [
-        (sensitivity(0.0), "velocity", "M/S"), (sensitivity(unit=None), "velocity", "no unit"),
-        (sensitivity(unit="M/S**2"), "velocity", "M/S**2"),
-        (polynomial(), "velocity", "M"), (polynomial(), "displacement", "M"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("found", "output", "unit"), [
+    (sensitivity(0.0), "velocity", "M/S"), (sensitivity(unit=None), "velocity", "no unit"),
+    (sensitivity(unit="M/S**2"), "velocity", "M/S**2"),
+    (polynomial(), "velocity", "M"), (polynomial(), "displacement", "M"),
+])  # fmt: skip
 def test_responses_that_can_not_be_used(found, output, unit):
     none, note = usable(found, settings(f"build.output={output}").build)
     assert none is None
