@@ -39,7 +39,7 @@ SECTIONS = (
     ("samples", "What to look at next", None),
     ("chosen", "Chosen samples", None),
     ("map", "Map and time line", None),
-    ("stations", "Stations", sections.stations),
+    ("stations", "", sections.stations),
     ("time", "Time and environment", sections.time),
     ("relations", "Relations between clusters", None),
     ("truth", "Agreement with known classes", None),

@@ -143,7 +143,8 @@ def stations(results: Results) -> Context | None:
     ]
     table = {"header": (results.place, "all", *results.titles), "rows": rows, "shades": 2}
     notes = [] if results.report.stations is None else results.located[1]
-    return {"n": len(counts), "table": table, "notes": notes}
+    title = f"{results.place.capitalize()}s"
+    return {"title": title, "n": len(counts), "table": table, "notes": notes}
 
 
 def time(results: Results) -> Context:

@@ -127,6 +127,7 @@ def test_stations_and_their_map(made_run, tmp_path):
         found = Section("stations", run)
         assert list(found.figures) == ["report_station_map"]
         stations = found.table("each station")
+        assert found.context["title"] == "Stations"
         assert stations[0] == ["station", "all", "0", "1", "2"]
         assert [row[0] for row in stations[1:]] == [f"XH.DR0{i}" for i in range(4)]
         counts = np.array(stations[1:])[:, 1:].astype(int)

@@ -11,9 +11,11 @@ from RISCluster.data.layouts import open_spectrograms
 from RISCluster.report import make_report
 from RISCluster.runs import cluster_map
 from RISCluster.runs.cluster_map import read_cluster_map, read_means
+from RISCluster.runs.run import open_run
 from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec
 from tests.conftest import blobs
+from tests.report.html import Section
 from tests.stages.conftest import FAST, refused, run_all, table
 
 N_STEPS, N_CHANNELS, WINDOW = 200, 6, 20
@@ -65,6 +67,8 @@ def test_the_map_shows_the_classes_where_they_are(
         assert [int(row["label"]) for row in rows] == labels[window, channel].tolist()
         assert [row["trace_id"] for row in rows] == [f"channel {place}" for place in channel]
     assert (folder / "figures/GMM_map.png").stat().st_size > 5000
+    with open_run(folder) as run:
+        assert Section("stations", run).context["title"] == "Channels"
     assert rows[0]["starttime"] == "2020-09-13T12:26:40.000000Z"
     predict = ["predict", str(cube), "--run", str(folder), "-o"]
     assert main([*predict, str(tmp_path / "p.csv"), "run.figure_format=svg"]) == 0
