@@ -133,9 +133,9 @@ def label_metrics(
 
 def column_metrics(file: SpectrogramFile, labels: np.ndarray, seed: int) -> dict[str, float]:
     """Agreement of labels with known classes and within events, where the file has them."""
-    events, traces = file.column("event_id"), file.column("trace_id")
-    found = agreement(labels, file.labels())
-    if events is None or traces is None:
+    events, found = file.column("event_id"), agreement(labels, file.labels())
+    traces = None if events is None else file.column("trace_id")  # texts take much memory
+    if traces is None:
         return found
     stations = np.array([station_of(name) for name in traces])
     return found | event_agreement(labels, events, stations, seed)
