@@ -117,6 +117,11 @@ class StageFolder:
             return "resume"
         return f"new: {'; '.join(changes)}" if changes else "new"
 
+    def reopen(self, inputs: dict[str, Any], settings_ini: str) -> None:
+        """Count a complete stage as unfinished, because some results are written anew."""
+        self._write_provenance(self.provenance() | {"status": "unfinished", "inputs": inputs})
+        io.write_text(self.path / CONFIG, settings_ini)
+
     def complete(self, results: Sequence[str], notes: dict[str, Any]) -> None:
         """Mark the stage as complete, with the checksums of `results` (names of files)."""
         checksums = {name: io.sha256(self.path / name) for name in results}

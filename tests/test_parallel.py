@@ -80,15 +80,12 @@ def test_missing_and_other_parts_are_made_again_and_begun_ones_last(parts):
     assert not parts.folder.exists()
 
 
-@pytest.mark.parametrize(
-    ("what", "workers", "error", "text"),
-    [
-        ("stop", 1, Stopped, "^Working: stopped; .* run the same command"),
-        ("fail", 1, DataError, "two is not allowed"),
-        ("fail", 2, DataError, "two is not allowed"),
-        ("die", 2, RunError, "a worker process was killed.*fewer processes"),
-    ],
-)
+@pytest.mark.parametrize(("what", "workers", "error", "text"), [
+    ("stop", 1, Stopped, "^Working: stopped; .* run the same command"),
+    ("fail", 1, DataError, "two is not allowed"),
+    ("fail", 2, DataError, "two is not allowed"),
+    ("die", 2, RunError, "a worker process was killed.*fewer processes"),
+])  # fmt: skip
 def test_an_error_of_a_job_is_raised_and_the_next_run_resumes(parts, what, workers, error, text):
     parts.target.with_name("what").write_text(what)
     with pytest.raises(error, match=text):

@@ -128,6 +128,7 @@ class Session:
         if not self.stage.is_done(fitted | {key: before[key] for key in COPIED if key in before}):
             return False
         self.held.enter_context(locked(self.run))
+        self.stage.reopen(self.inputs, self.settings.as_ini())
         log.info(f"{self.path}: columns of {self.file.path} changed: labels and scores are written")
         for path in self.path.glob("labels*.csv"):
             table = read_labels(path)[["label", "probability"]].to_numpy()
@@ -139,7 +140,7 @@ class Session:
         kept = {key: value for key, value in metrics if key not in OF_COLUMNS}
         new = column_metrics(self.file, labels, self.seed)
         write_json(self.path / "metrics.json", kept | new)
-        self.stage.complete([*self.stage.provenance()["results"]], {"inputs": self.inputs})
+        self.stage.complete([*self.stage.provenance()["results"]], {})
         self.is_new = True
         return True
 

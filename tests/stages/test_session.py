@@ -1,6 +1,8 @@
 """Inputs of a stage, repetition, sweeps, and the closing lines."""
 
 import re
+import shutil
+from unittest import mock
 
 import h5py
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from RISCluster.errors import RunError
 from RISCluster.plots import figures
 from RISCluster.report import make_report
+from RISCluster.run_folder import StageFolder
 from RISCluster.settings import read_ini
 from RISCluster.stages import cluster, pretrain
 from RISCluster.stages.cluster import run_gmm
@@ -49,14 +52,19 @@ def test_changed_columns_are_copied_and_scored_without_a_fit(finished, monkeypat
     monkeypatch.setattr(make_report, "write_report", made.append)
     monkeypatch.setattr("RISCluster.io.BLOCK_ROWS", 50)
     before, ids[:4] = content(folder), -1
-    with h5py.File(finished().data.file, "a") as file:
+    word = f"data.file={shutil.copy(finished().data.file, folder.parent / 'moved.h5')}"
+    with h5py.File(folder.parent / "moved.h5", "a") as file:
         file["labels"][:], file["event_id"] = np.arange(96) == 0, ids
-    run_aec(finished())
+    run_aec(finished(word))
     assert "done already" in capsys.readouterr().out
-    assert "labels, times or ids in data.file changed" in refused(run_dec, finished())
+    assert "labels, times or ids in data.file changed" in refused(run_dec, finished(word))
+    with monkeypatch.context() as patch:
+        patch.setattr(StageFolder, "complete", mock.Mock(side_effect=RunError("power cut")))
+        assert "power cut" in refused(run_gmm, finished(word))
     for stage in (run_gmm, run_dec, run_dec):
-        stage(finished("run.figures=yes"))
+        stage(finished(word, "run.figures=yes"))
     assert (made, len([*folder.glob("[A-Z]*")])) == ([folder], 3)  # no stage was begun anew
+    assert f"data.file={read_ini(folder / 'DEC/config.ini')['data.file']}" == word
     for stage in ("GMM", "DEC"):
         found, path = metrics(folder / stage), folder / stage / "labels.csv"
         assert (found["accuracy"] < 0.9, found["n_events"]) == (True, 23)

@@ -58,18 +58,15 @@ def test_windows_that_overlap_or_begin_late(source, tmp_path, logged):
     assert logged("1 of 4 windows begin after their onset: set build.length, or build.before of a")
 
 
-@pytest.mark.parametrize(
-    ("header", "cells", "expected"),
-    [
-        ("station_id,phase_time,phase_type", "XX.AAA.00.HH,{},P", IDS[:2]),  # PhaseNet
-        ("network,station,p_arrival_time", "XX,BBB ,{}", [IDS[2], OTHER]),  # EQTransformer
-        ("trace_id,start_time,peak_time,phase", "XX.AAA.,{0},{0},P", IDS[:2]),  # SeisBench
-        ("network,station,channel,dt_on", "XX,AAA,HHN,{}", IDS[1:2]),  # RISProcess
-        ("station;time", "BBB;{}", [IDS[2], OTHER]),
-        ("trace_id,time", "XX.BBB..HHZ,{}", IDS[2:]),  # not XX.BBB.01.HHZ
-        ("time", "{}", [*IDS, OTHER]),
-    ],
-)
+@pytest.mark.parametrize(("header", "cells", "expected"), [
+    ("station_id,phase_time,phase_type", "XX.AAA.00.HH,{},P", IDS[:2]),  # PhaseNet
+    ("network,station,p_arrival_time", "XX,BBB ,{}", [IDS[2], OTHER]),  # EQTransformer
+    ("trace_id,start_time,peak_time,phase", "XX.AAA.,{0},{0},P", IDS[:2]),  # SeisBench
+    ("network,station,channel,dt_on", "XX,AAA,HHN,{}", IDS[1:2]),  # RISProcess
+    ("station;time", "BBB;{}", [IDS[2], OTHER]),
+    ("trace_id,time", "XX.BBB..HHZ,{}", IDS[2:]),  # not XX.BBB.01.HHZ
+    ("time", "{}", [*IDS, OTHER]),
+])  # fmt: skip
 def test_tables_of_pickers(tmp_path, header, cells, expected):
     table = picks(tmp_path / "p.csv", header, cells.format(at(60)))
     found = onsets_at([*IDS, OTHER], settings(f"build.catalogue={table}").build, None)
@@ -100,16 +97,13 @@ def test_picks_and_origins_of_quakeml(source, tmp_path):
         made(source, path, "build.velocity=6")
 
 
-@pytest.mark.parametrize(
-    ("text", "word", "error"),
-    [
-        ("time,trace_id\n2016-01-01,YY.C..HHZ", "on=6", "none of its 1 rows .* traces: YY.C..HHZ;"),
-        ("time\n2017-01-01", "on=6", "none of 3 station-days, such as XX.* has all components"),
-        ("name\na", "on=6", "can't be read as a catalogue: no column of times"),
-        ("time\n2016-01-01", "velocity=6", "none of its 0 rows for"),
-        ("time\n2016-01-01", "method=slide", "off at most on, and no catalogue with slide"),
-    ],
-)
+@pytest.mark.parametrize(("text", "word", "error"), [
+    ("time,trace_id\n2016-01-01,YY.C..HHZ", "on=6", "none of its 1 rows .* traces: YY.C..HHZ;"),
+    ("time\n2017-01-01", "on=6", "none of 3 station-days, such as XX.* has all components"),
+    ("name\na", "on=6", "can't be read as a catalogue: no column of times"),
+    ("time\n2016-01-01", "velocity=6", "none of its 0 rows for"),
+    ("time\n2016-01-01", "method=slide", "off at most on, and no catalogue with slide"),
+])  # fmt: skip
 def test_catalogues_that_do_not_fit(source, tmp_path, text, word, error):
     with pytest.raises((DataError, SettingsError), match=error):
         made(source, picks(tmp_path / "p.csv", text), f"build.{word}")
