@@ -1,4 +1,4 @@
-"""Mixtures of every number of clusters, their stability and calibrated probabilities.
+"""Mixtures of every number of clusters, their stability and calibrated probabilities; final labels.
 
 They are fitted in parallel and cached until the stage has ended. A mixture is also fitted to each
 of several half-samples, from trees of that half-sample alone, and labels the same latents. The mean
@@ -30,10 +30,19 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 from ..data.sets import subsample
 from ..errors import Stopped
 from ..io import read_npz, remove_quietly, sha256, write_npz
+from ..models.autoencoder import DEC
 from ..parallel import Job, Parts
 from ..runtime import StopRequest, log
 from ..settings import GmmSettings, Settings
-from .initialisation import Trees, fit_from_trees, grow_trees
+from .initialisation import (
+    EM_STEPS,
+    MAX_TREE_SIZE,
+    Trees,
+    fit_from_trees,
+    grow_trees,
+    nearest_neighbours,
+    neighbour_agreement,
+)
 from .mixture import Mixture, fit_kmeans, fit_mixture
 from .selection import Criteria, gap_statistic
 
@@ -45,6 +54,9 @@ MIN_CLUSTER_SIZE = 10  # latents of a cluster in a half-sample
 MAX_N_INIT = 10  # restarts of k-means, of half-samples and for the inertia
 MAX_TEMPERATURE = 100.0  # all clusters are about equally probable
 MIN_PROBABILITY = 1e-6  # added to the probability of a label, against single outliers
+# Decrease of neighbour agreement up to which refinement is accepted: on labelled sets, small
+# decreases came with better clusters, larger ones with worse.
+AGREEMENT_TOLERANCE = 0.015
 NAN = float("nan")
 
 
@@ -149,6 +161,46 @@ def calibrate(
     if votes is None:
         return mixture
     return replace(mixture, temperature=temperature(mixture, latents[drawn.index], votes))
+
+
+def choose_final_labels(
+    start: Mixture, model: DEC, before: np.ndarray, refined: np.ndarray, settings: Settings,
+    seed: int,
+) -> tuple[Mixture | DEC, tuple[float, float]]:  # fmt: skip
+    """What labels the samples after DEC, and neighbour agreement before and after refinement.
+
+    `start`, the mixture of the GMM stage, where refinement is rejected, because it separates
+    clearly more neighbours in the latent space of the autoencoder, which refinement does not
+    change; or else `model`, by its soft assignment (``dec.labels = student``), or a mixture of the
+    refined latents. `before` and `refined` are latents (N, D).
+    """
+    gmm, dec, k = settings.gmm, settings.dec, len(start.weights)
+    usable = np.flatnonzero(~np.isnan(refined[:, 0]))
+    fitted = usable[subsample(len(usable), gmm.fit_samples or len(usable), seed)]
+    old, new = (latents[fitted].astype(np.float64) for latents in (before, refined))
+    labeller: Mixture | DEC = model
+    if dec.labels == "mixture":
+        # Not from the soft assignment: a Student's t of one scale assigns samples at the borders
+        # of large clusters to small ones.
+        labels = start.posterior(old).argmax(1)
+        labeller = fit_mixture(new, labels, k, gmm.covariance_shrinkage, EM_STEPS)
+    drawn = usable[subsample(len(usable), MAX_TREE_SIZE, seed)]
+    nearest, pairs = nearest_neighbours(before[drawn]), ((start, before), (labeller, refined))
+    labels = (one.posterior(latents[drawn]).argmax(1) for one, latents in pairs)
+    agreement = tuple(neighbour_agreement(each, nearest) for each in labels)
+    log.info(
+        "neighbours in the autoencoder's latent space share a cluster beyond chance: "
+        f"{agreement[0]:.1%} by the mixture, {agreement[1]:.1%} as refined"
+    )
+    if dec.keep == "better" and agreement[1] < agreement[0] - AGREEMENT_TOLERANCE:
+        log.warning(
+            "refinement separates more nearest neighbours and is rejected: the labels are those of "
+            "the mixture; dec.keep = refined takes the refined ones"
+        )
+        return start, (agreement[0], agreement[0])
+    if isinstance(labeller, Mixture) and gmm.n_resamples is not None:
+        labeller = calibrate(labeller, new, old, model.shape.blocks, gmm, seed)
+    return labeller, agreement
 
 
 def fit_mixtures(

@@ -7,16 +7,10 @@ from functools import partial
 import numpy as np
 import torch
 
-from ..clustering.fit import calibrate
-from ..clustering.initialisation import (
-    EM_STEPS,
-    MAX_TREE_SIZE,
-    nearest_neighbours,
-    neighbour_agreement,
-)
-from ..clustering.mixture import Mixture, fit_mixture
+from ..clustering.fit import choose_final_labels
+from ..clustering.mixture import Mixture
 from ..data.loading import SampleSet
-from ..data.sets import Split, subsample
+from ..data.sets import Split
 from ..evaluation.metrics import label_metrics
 from ..evaluation.performance import calinski_harabasz, write_performance
 from ..evaluation.samples import mixture_of_clusters, require_package, training_distribution
@@ -32,10 +26,6 @@ from ..training.refine import refine
 from .cluster import read_mixture
 from .session import Session, open_session, warn
 from .sweep import combinations, run_sweep
-
-# Decrease of neighbour agreement up to which refinement is accepted: on labelled sets, small
-# decreases came with better clusters, larger ones with worse.
-AGREEMENT_TOLERANCE = 0.015
 
 RESULTS = ["model.pt", "last.pt", "history.csv", "labels.csv", "latent.npy", "novelty.npz"]
 RESULTS += ["soft_assignments.npy", "cluster_performance.csv"]
@@ -97,7 +87,8 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
     """Label every sample, compute the metrics, write the folder."""
     file, path, start = session.file, session.path, _initial_mixture(session)
     before, latents = open_rows(session.run / "GMM/latent.npy"), open_rows(path / "latent.npy")
-    labeller, agreement = choose_final_labels(session, start, before, latents, model)
+    both, seed = (before, latents), session.seed
+    labeller, agreement = choose_final_labels(start, model, *both, session.settings, seed)
     if labeller is start:
         model, latents = _initial_model(session, aec), before
         with new_file(path / "latent.npy") as partial_path:
@@ -105,7 +96,7 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
     k = len(start.weights)
     labelling = label_file(latents, labeller.posterior, k, file, path, "soft_assignments.npy")
     labels, usable = labelling.labels, labelling.labels >= 0
-    measured, scores = label_metrics(file, latents, labelling, session.seed)
+    measured, scores = label_metrics(file, latents, labelling, seed)
     old = np.concatenate([assign(x, start.posterior, k)[0] for _, x in row_blocks(before)])
     metrics = scores | {
         "refined": labeller is not start,
@@ -125,42 +116,3 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
     mixture = labeller if is_mixture else mixture_of_clusters(latents, labelling)
     training_distribution(model, mixture, samples).save(path / "novelty.npz")
     session.finish(RESULTS, metrics)
-
-
-def choose_final_labels(
-    session: Session, start: Mixture, before: np.ndarray, refined: np.ndarray, model: DEC
-) -> tuple[Mixture | DEC, tuple[float, float]]:
-    """What labels the samples, and neighbour agreement before and after refinement.
-
-    `start`, the mixture of the GMM stage, where refinement is rejected, because it separates
-    clearly more neighbours in the latent space of the autoencoder, which refinement does not
-    change; or else `model`, by its soft assignment (``dec.labels = student``), or a mixture of the
-    refined latents. `before` and `refined` are latents (N, D).
-    """
-    gmm, dec, k, seed = session.settings.gmm, session.settings.dec, len(start.weights), session.seed
-    usable = np.flatnonzero(~np.isnan(refined[:, 0]))
-    fitted = usable[subsample(len(usable), gmm.fit_samples or len(usable), seed)]
-    old, new = (latents[fitted].astype(np.float64) for latents in (before, refined))
-    labeller: Mixture | DEC = model
-    if dec.labels == "mixture":
-        # Not from the soft assignment: a Student's t of one scale assigns samples at the borders
-        # of large clusters to small ones.
-        labels = start.posterior(old).argmax(1)
-        labeller = fit_mixture(new, labels, k, gmm.covariance_shrinkage, EM_STEPS)
-    drawn = usable[subsample(len(usable), MAX_TREE_SIZE, seed)]
-    nearest, pairs = nearest_neighbours(before[drawn]), ((start, before), (labeller, refined))
-    labels = (one.posterior(latents[drawn]).argmax(1) for one, latents in pairs)
-    agreement = tuple(neighbour_agreement(each, nearest) for each in labels)
-    log.info(
-        "neighbours in the autoencoder's latent space share a cluster beyond chance: "
-        f"{agreement[0]:.1%} by the mixture, {agreement[1]:.1%} as refined"
-    )
-    if dec.keep == "better" and agreement[1] < agreement[0] - AGREEMENT_TOLERANCE:
-        log.warning(
-            "refinement separates more nearest neighbours and is rejected: the labels are those of "
-            "the mixture; dec.keep = refined takes the refined ones"
-        )
-        return start, (agreement[0], agreement[0])
-    if isinstance(labeller, Mixture) and gmm.n_resamples is not None:
-        labeller = calibrate(labeller, new, old, model.shape.blocks, gmm, seed)
-    return labeller, agreement

@@ -64,8 +64,8 @@ def test_number_of_clusters(finished):
 def test_refinement_that_separates_neighbours_is_rejected(
     finished, monkeypatch, capsys, tmp_path, labels
 ):
-    monkeypatch.setattr(refine, "AGREEMENT_TOLERANCE", -2.0)  # nothing is good enough
-    monkeypatch.setattr(refine, "calibrate", None)  # not called: nothing to calibrate
+    monkeypatch.setattr(fits, "AGREEMENT_TOLERANCE", -2.0)  # nothing is good enough
+    monkeypatch.setattr(fits, "calibrate", None)  # not called: nothing to calibrate
     settings, table = finished(f"dec.labels={labels}", "dec.gamma=0.5"), tmp_path / "again.csv"
     run_dec(settings)
     gmm, dec = (settings.run_folder / name for name in ("GMM", "DEC"))
@@ -82,7 +82,7 @@ def test_refinement_that_separates_neighbours_is_rejected(
 
 
 def test_labels_of_the_soft_assignment(finished, monkeypatch):
-    monkeypatch.setattr(refine, "AGREEMENT_TOLERANCE", -2.0)  # has no effect on dec.keep=refined
+    monkeypatch.setattr(fits, "AGREEMENT_TOLERANCE", -2.0)  # has no effect on dec.keep=refined
     settings = finished("dec.labels=student", "dec.keep=refined")
     run_dec(settings)
     dec = settings.run_folder / "DEC"
