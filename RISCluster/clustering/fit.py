@@ -44,7 +44,7 @@ from .initialisation import (
     neighbour_agreement,
 )
 from .mixture import Mixture, fit_kmeans, fit_mixture
-from .selection import Criteria, gap_statistic
+from .selection import NAN, Criteria, gap_statistic
 
 MIN_PARALLEL = 1000  # latents: for fewer, a fit is faster than the start of a process
 MAX_CRITERIA_SIZE = 2000  # latents of silhouette, inertia and gap statistic
@@ -57,7 +57,6 @@ MIN_PROBABILITY = 1e-6  # added to the probability of a label, against single ou
 # Decrease of neighbour agreement up to which refinement is accepted: on labelled sets, small
 # decreases came with better clusters, larger ones with worse.
 AGREEMENT_TOLERANCE = 0.015
-NAN = float("nan")
 
 
 def _fit(

@@ -31,7 +31,7 @@ from ..runtime import log
 from .mixture import MAX_ITERATIONS, Mixture, fit_kmeans, fit_mixture
 
 MAX_TREE_SIZE = 2000  # latents of the trees
-MAX_CONVERGED_SIZE = 10000  # latents to which a mixture is fitted until it has converged
+MAX_CONVERGED_SIZE = 10000  # latents, with those of the trees, for a fit that has converged
 MIN_TREE_SIZE = 5
 MAP_STEPS = 500  # of gradient descent
 MAP_WEIGHT = 2.0  # of a view that is a map; 1 of the others

@@ -13,6 +13,7 @@ from sklearn.cluster import KMeans
 from ..errors import CheckpointError, DataError
 from ..io import write_text
 
+NAN = float("nan")
 N_GAP_REFERENCES = 10
 GAP_N_INIT = 1  # starts of k-means on each reference set
 K_TOLERANCE = 1  # choices of K that differ by no more agree
@@ -33,15 +34,15 @@ class Criteria(NamedTuple):
     """A row of selection.csv; NaN where not computed, also by an earlier version."""
 
     n_clusters: int
-    bic: float = float("nan")  # of the mixture; lower is better
-    aic: float = float("nan")  # likewise
-    silhouette: float = float("nan")  # mean; NaN for one cluster
-    inertia: float = float("nan")  # of k-means
-    gap: float = float("nan")  # see `gap_statistic`
-    gap_std: float = float("nan")
-    stability: float = float("nan")  # see `clustering.fit`
-    stability_std: float = float("nan")
-    agreement: float = float("nan")  # see `Trees.agreement`
+    bic: float = NAN  # of the mixture; lower is better
+    aic: float = NAN  # likewise
+    silhouette: float = NAN  # mean; NaN for one cluster
+    inertia: float = NAN  # of k-means
+    gap: float = NAN  # see `gap_statistic`
+    gap_std: float = NAN
+    stability: float = NAN  # see `clustering.fit`
+    stability_std: float = NAN
+    agreement: float = NAN  # see `Trees.agreement`
 
 
 def gap_statistic(

@@ -96,7 +96,8 @@ def open_new(run: Predictor, path: str | Path) -> Iterator[SpectrogramFile]:
         if not is_same:
             raise DataError(
                 f"{file.path}: its samples have {_axes(*of_file)}, and those that {run.network} "
-                f"was trained on {_axes(*of_model)}; make the file as the training set"
+                f"was trained on {_axes(*of_model)}; make the file with the settings "
+                "of the training set"
             )
         yield file
 

@@ -87,8 +87,8 @@ class Session:
                 word = f"{key}={as_text(value)}"
                 command = stage_command(earlier.name, self.run, settings.config, word)
                 log.warning(
-                    f"{word} has no effect on the {self.stage.name} stage: it is of the "
-                    f"{earlier.name} stage, made with {made[key]}; to use it run {command}"
+                    f"{word} has no effect on the {self.stage.name} stage: it is a setting of the "
+                    f"{earlier.name} stage, which was run with {made[key]}; to use it run {command}"
                 )
         self.settings = settings.with_words(kept) if kept else settings
 
@@ -129,7 +129,8 @@ class Session:
             return False
         self.held.enter_context(locked(self.run))
         self.stage.reopen(self.inputs, self.settings.as_ini())
-        log.info(f"{self.path}: columns of {self.file.path} changed: labels and scores are written")
+        what = "only classes, times or ids changed: labels and scores are written anew"
+        log.info(f"{self.path}: {self.file.path}: {what}, nothing is fitted")
         for path in self.path.glob("labels*.csv"):
             table = read_labels(path)[["label", "probability"]].to_numpy()
             with new_labels(path, self.file) as write:
