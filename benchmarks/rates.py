@@ -26,6 +26,7 @@ from RISCluster.clustering.initialisation import MAX_TREE_SIZE
 from RISCluster.clustering.mixture import fit_kmeans, fit_mixture
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import Preparation, Reader, SampleSet, load_set
+from RISCluster.data.sets import draw_usable
 from RISCluster.data.synthetic import write_demo
 from RISCluster.distributed import Ranks
 from RISCluster.evaluation.samples import mapped
@@ -33,7 +34,6 @@ from RISCluster.io import open_rows
 from RISCluster.models.assignment import kl_divergence, target_distribution
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
 from RISCluster.plots import latent
-from RISCluster.runs.labels import usable_sample
 from RISCluster.runtime import StopRequest, keep_freed_memory
 from RISCluster.settings import load_settings
 from RISCluster.stages.cluster import run_gmm
@@ -120,7 +120,7 @@ class Bench:
 
         def work() -> None:
             latents, titles = open_rows(self.folder / "latent.npy"), [*map(str, range(CLUSTERS))]
-            index = usable_sample(labels, MAX_TREE_SIZE, 0)
+            index = draw_usable(labels >= 0, MAX_TREE_SIZE, 0)
             points = mapped(latents[index], "tsne", 0)
             latent.embedding(points, labels[index], titles, "").savefig(self.folder / "e.png")
 

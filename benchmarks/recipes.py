@@ -236,7 +236,8 @@ def measure(name: str, recipe: str, seed: int, path: Path, out: Path) -> list[di
         if truth is not None and probability is not None:
             known = (labels >= 0) & (truth >= 0)
             table = overlap(labels, truth)
-            line["calibration_error"] = reliability(table, probability[known]).error
+            right = table.is_right(labels[known], truth[known])
+            line["calibration_error"] = reliability(right, probability[known]).error
         lines.append(line)
     return lines
 

@@ -27,7 +27,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-from ..data.sets import subsample
+from ..data.sets import draw_usable, subsample
 from ..errors import Stopped
 from ..io import read_npz, remove_quietly, sha256, write_npz
 from ..models.autoencoder import DEC
@@ -174,8 +174,8 @@ def choose_final_labels(
     refined latents. `before` and `refined` are latents (N, D).
     """
     gmm, dec, k = settings.gmm, settings.dec, len(start.weights)
-    usable = np.flatnonzero(~np.isnan(refined[:, 0]))
-    fitted = usable[subsample(len(usable), gmm.fit_samples or len(usable), seed)]
+    is_usable = ~np.isnan(refined[:, 0])
+    fitted = draw_usable(is_usable, gmm.fit_samples or len(is_usable), seed)
     old, new = (latents[fitted].astype(np.float64) for latents in (before, refined))
     labeller: Mixture | DEC = model
     if dec.labels == "mixture":
@@ -183,7 +183,7 @@ def choose_final_labels(
         # of large clusters to small ones.
         labels = start.posterior(old).argmax(1)
         labeller = fit_mixture(new, labels, k, gmm.covariance_shrinkage, EM_STEPS)
-    drawn = usable[subsample(len(usable), MAX_TREE_SIZE, seed)]
+    drawn = draw_usable(is_usable, MAX_TREE_SIZE, seed)
     nearest, pairs = nearest_neighbours(before[drawn]), ((start, before), (labeller, refined))
     labels = (one.posterior(latents[drawn]).argmax(1) for one, latents in pairs)
     agreement = tuple(neighbour_agreement(each, nearest) for each in labels)

@@ -282,7 +282,7 @@ class SpectrogramFile(contextlib.AbstractContextManager):
     def columns_fingerprint(self) -> str:
         """Identity of labels, start times, trace ids and onsets; DataError where one is wrong."""
         labels, names = self.labels(), ["starttime", "trace_id"]
-        digest = hashlib.sha256(b"" if labels is None else labels.tobytes())
+        digest = hashlib.sha256(b"" if labels is None else labels)
         digest.update("\n".join(self.class_names()).encode())
         if self.column("onset", 0, 1) is not None:
             names.append("onset")

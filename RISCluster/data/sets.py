@@ -272,6 +272,12 @@ def subsample(n: int, most: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
 
 
+def draw_usable(is_usable: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """At most `most` indices at which a mask (N,) holds, drawn as by `subsample`."""
+    usable = np.flatnonzero(is_usable)
+    return usable[subsample(len(usable), most, seed)]
+
+
 def draw_split(n_samples: int, train_samples: int, validation_fraction: float, seed: int) -> Split:
     """Draw `train_samples` of a file (0 for all), of which a fraction, at least one, validates."""
     n_drawn = min(train_samples or n_samples, n_samples)

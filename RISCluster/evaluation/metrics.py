@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas
 from scipy.optimize import linear_sum_assignment
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score, silhouette_samples
+from scipy.stats import entropy
+from sklearn.metrics import mutual_info_score, silhouette_samples
 
 from ..data.layouts import SpectrogramFile
-from ..runs.labels import Labelling, station_of, usable_sample
+from ..data.sets import draw_usable
+from ..io import row_blocks
+from ..runs.labels import Labelling, station_of
 from ..runs.run import FinishedRun, FinishedStage
 
 MEASURED = 5000  # samples drawn at random that are measured; all, if there are no more
@@ -27,12 +30,10 @@ OF_COLUMNS += ("event_agreement_by_chance", "event_agreement_excess")
 class Overlap:
     """Contingency table of two labellings of the same samples; scores are NaN without samples."""
 
-    rows: np.ndarray  # (n,), labels of the samples that have both
-    columns: np.ndarray  # (n,)
     counts: np.ndarray  # (R, C), int64
     n_left_out: int  # samples that lack one of the labels
 
-    n = property(lambda self: len(self.rows), doc="Number of samples with both labels.")
+    n = property(lambda self: int(self.counts.sum()), doc="Number of samples with both labels.")
 
     @cached_property
     def matching(self) -> np.ndarray:
@@ -61,14 +62,20 @@ class Overlap:
     @cached_property
     def ari(self) -> float:
         """Adjusted Rand index (Hubert and Arabie 1985): 0 is chance, 1 the same partition."""
-        return float(adjusted_rand_score(self.rows, self.columns)) if self.n else float("nan")
+        sides = self.counts, self.counts.sum(1), self.counts.sum(0), self.n
+        both, rows, columns, every = (float((np.square(x, dtype="f8") - x).sum()) for x in sides)
+        by_chance, most = rows * columns / (every or np.nan), (rows + columns) / 2
+        # One sample, and one group or groups of one in both, are the same partition.
+        same = 1.0 if self.n else float("nan")
+        return same if both == rows == columns else (both - by_chance) / (most - by_chance)
 
     @cached_property
     def nmi(self) -> float:
         """Mutual information over the mean of both entropies; 1 where both are one group."""
         if not self.n:
             return float("nan")
-        return float(normalized_mutual_info_score(self.rows, self.columns))
+        mean = (entropy(self.counts.sum(1)) + entropy(self.counts.sum(0))) / 2
+        return float(mutual_info_score(None, None, contingency=self.counts) / mean) if mean else 1.0
 
     def order(self) -> np.ndarray:
         """Order of rows (R,) by the matched or else the most frequent column; empty ones last."""
@@ -77,27 +84,38 @@ class Overlap:
         column = np.where(sizes > 0, column, self.counts.shape[1])
         return np.lexsort((-sizes, ~matched, column))
 
+    def is_right(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Whether samples (n,) are in the most frequent column of their row, (n,) bool."""
+        return self.counts.argmax(1)[rows] == columns
+
 
 def overlap(
     rows: np.ndarray, columns: np.ndarray, n_rows: int | None = None, n_columns: int | None = None
 ) -> Overlap:
     """Count samples by both of their labels (N,), which are negative for samples without one."""
-    has_both = (rows >= 0) & (columns >= 0)
-    rows, columns = rows[has_both].astype(np.int64), columns[has_both].astype(np.int64)
     height = n_rows or int(rows.max(initial=0)) + 1
     width = n_columns or int(columns.max(initial=0)) + 1
-    counts = np.bincount(rows * width + columns, minlength=height * width)
-    return Overlap(rows, columns, counts.reshape(height, width), int((~has_both).sum()))
+    counts = np.zeros(height * width, np.int64)
+    for start, row in row_blocks(rows):
+        column = columns[start : start + len(row)].astype(np.int64)
+        has_both = (row >= 0) & (column >= 0)
+        cells = row[has_both] * width + column[has_both]
+        counts += np.bincount(cells, minlength=len(counts))
+    return Overlap(counts.reshape(height, width), len(rows) - int(counts.sum()))
 
 
 def agreement(labels: np.ndarray, truth: np.ndarray | None) -> dict[str, float]:
     """Accuracy, NMI and ARI against known classes of any numbers; empty without common samples."""
-    has_both = np.zeros(len(labels), bool) if truth is None else (labels >= 0) & (truth >= 0)
-    if not has_both.any():
+    if truth is None:
         return {}
-    _, classes = np.unique(truth[has_both], return_inverse=True)
-    table = overlap(labels[has_both], classes)
-    return {"accuracy": table.accuracy, "nmi": table.nmi, "ari": table.ari}
+    numbers = np.unique(pandas.unique(truth))
+    numbers = numbers[numbers >= 0]
+    classes = np.empty(len(truth), np.int32)
+    for start, block in row_blocks(truth):
+        number = np.where(block < 0, -1, np.searchsorted(numbers, block))
+        classes[start : start + len(block)] = number
+    table = overlap(labels, classes)
+    return {"accuracy": table.accuracy, "nmi": table.nmi, "ari": table.ari} if table.n else {}
 
 
 def silhouettes(x: np.ndarray, labels: np.ndarray, metric: str = "euclidean") -> np.ndarray:
@@ -118,7 +136,7 @@ def label_metrics(
     The first value are indices of at most `MEASURED` samples with a label, at random, and their
     silhouettes in latent space.
     """
-    labels, index = labelling.labels, usable_sample(labelling.labels, MEASURED, seed)
+    labels, index = labelling.labels, draw_usable(labelling.labels >= 0, MEASURED, seed)
     scores = silhouettes(latents[index], labels[index])
     summary = {
         "n_samples": len(labels),
@@ -201,15 +219,14 @@ class Reliability(NamedTuple):
     overconfidence: float  # mean probability minus share of right labels; NaN without samples
 
 
-def reliability(table: Overlap, probability: np.ndarray, n_bins: int = BINS) -> Reliability:
-    """Share of right labels by the probabilities (n,) of the labels in a table by known class."""
+def reliability(right: np.ndarray, probability: np.ndarray, n_bins: int = BINS) -> Reliability:
+    """Share of right labels (n,), bool, by their probabilities (n,)."""
     # In the precision of the probabilities, in which 0.9 is 0.9.
     bins = np.minimum((probability * n_bins).astype(np.int64), n_bins - 1)
-    right = table.counts.argmax(1)[table.rows] == table.columns
     samples = pandas.DataFrame({"probability": probability.astype(np.float64), "right": right})
     groups = samples.groupby(bins)
     means = groups.mean().reindex(range(n_bins)).to_numpy(dtype=np.float64)
     counts = groups.size().reindex(range(n_bins), fill_value=0).to_numpy()
     away = means[:, 0] - means[:, 1]
-    both = np.nansum([np.abs(away) * counts, away * counts], axis=1) / (table.n or np.nan)
+    both = np.nansum([np.abs(away) * counts, away * counts], axis=1) / (len(right) or np.nan)
     return Reliability(np.linspace(0, 1, n_bins + 1), counts, *means.T, *both.tolist())

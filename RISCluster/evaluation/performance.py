@@ -21,9 +21,9 @@ from sklearn.metrics.pairwise import euclidean_distances
 
 from ..data.layouts import READ_ROWS, SpectrogramFile
 from ..data.loading import Preparation, Reader, SampleSet
-from ..data.sets import subsample
+from ..data.sets import draw_usable, subsample
 from ..io import write_text
-from ..runs.labels import Labelling, cluster_title, usable_sample
+from ..runs.labels import Labelling, cluster_title
 from ..runs.run import FinishedRun, model_of
 from .metrics import MEASURED, silhouettes
 
@@ -150,7 +150,8 @@ def performance_of(run: FinishedRun) -> list[Performance]:
     All stages are measured on the same samples, drawn with ``run.seed``.
     """
     stages, seed, performances = run.labelling, run.settings.run.seed, []
-    index = usable_sample(np.minimum.reduce([one.labels for one in stages]), MEASURED, seed)
+    is_usable = np.logical_and.reduce([one.labels >= 0 for one in stages])
+    index = draw_usable(is_usable, MEASURED, seed)
     every = [(stage.labels[index].astype(np.int64), stage.n_clusters) for stage in stages]
     preparation = model_of(run, stages[-1]).preparation
     space = deviations(run.file, preparation, index, every, seed)

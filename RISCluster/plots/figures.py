@@ -19,13 +19,13 @@ from ..catalogue.catalogue import count_occurrences
 from ..clustering.initialisation import MAX_TREE_SIZE, Trees
 from ..data.layouts import SpectrogramFile
 from ..data.loading import Preparation
-from ..data.sets import Split
+from ..data.sets import Split, draw_usable
 from ..evaluation.samples import MAPS, mapped
 from ..io import new_file, read_npz, sha256, write_npz
 from ..models.checkpoint import load_model
 from ..run_folder import StageFolder
 from ..runs.cluster_map import read_cluster_map, read_means
-from ..runs.labels import cluster_title, station_of, usable_sample
+from ..runs.labels import cluster_title, station_of
 from ..runs.run import FinishedRun, FinishedStage
 from ..settings import Settings
 from . import latent, occurrence, places, samples, scores
@@ -99,7 +99,7 @@ def map_of(results: Results, drawn: Trees | None = None) -> tuple[np.ndarray, np
     if drawn is not None and len(drawn.points) and method == "tsne":
         index, points = drawn.index, drawn.points
     else:
-        index = usable_sample(stage.labels, MAX_TREE_SIZE, seed)
+        index = draw_usable(stage.labels >= 0, MAX_TREE_SIZE, seed)
         points = mapped(stage.latents[index], method, seed)
     if results.writes:
         results.folder.mkdir(parents=True, exist_ok=True)

@@ -77,8 +77,9 @@ class Results:
         for stage in self.run.labelling:
             if (table := against_truth(self.run, stage)) is not None:
                 known = (stage.labels >= 0) & (self.run.truth >= 0)
+                right = table.is_right(stage.labels[known], self.run.truth[known])
                 probability = stage.table["probability"][known].to_numpy()
-                found.append((stage, table, reliability(table, probability)))
+                found.append((stage, table, reliability(right, probability)))
         return found
 
     @property

@@ -18,10 +18,10 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from ..data.layouts import SpectrogramFile, side_by_side
 from ..data.measures import find_peaks
+from ..data.sets import draw_usable
 from ..plots.figures import map_of
 from ..plots.results import Results
 from ..plots.style import COLOUR_MAP, cluster_colour
-from ..runs.labels import usable_sample
 
 POINTS = 50_000  # samples of the page at most
 TILES = ((5_000, 40, 48), (15_000, 24, 32), (np.inf, 16, 24))  # height and width up to a number
@@ -39,7 +39,7 @@ class PageSamples:
 
     def __init__(self, results: Results, chosen: Sequence[int]):
         file, self.chosen = results.file, chosen
-        drawn = usable_sample(results.stage.labels, POINTS, results.settings.run.seed)
+        drawn = draw_usable(results.stage.labels >= 0, POINTS, results.settings.run.seed)
         self.index = np.union1d(drawn, np.array(chosen, dtype=np.int64))  # (m,), ascending
         m, unit = len(self.index), file.amplitude_unit.lower()
         is_power = any(word in unit for word in ("power", "^2", "**2", "\u00b2"))

@@ -15,7 +15,6 @@ import pandas
 
 from ..data.cube_file import CubeFile
 from ..data.layouts import SpectrogramFile, as_texts
-from ..data.sets import subsample
 from ..data.times import parse_times
 from ..errors import CheckpointError
 from ..io import new_file, new_rows, row_blocks
@@ -60,12 +59,6 @@ def assign(latents: np.ndarray, posterior: Posterior, k: int) -> tuple[np.ndarra
         probabilities[usable] = posterior(latents[usable])
     filled = np.where(usable[:, None], probabilities, 0.0)
     return np.where(usable, filled.argmax(1), UNUSABLE), filled.max(1), probabilities
-
-
-def usable_sample(labels: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """At most `n` indices of samples with a label, drawn at random, ascending."""
-    usable = np.flatnonzero(labels >= 0)
-    return usable[subsample(len(usable), n, seed)]
 
 
 def label_file(

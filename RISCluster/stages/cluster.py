@@ -9,7 +9,7 @@ from ..clustering.fit import fit_mixtures, remove_fits
 from ..clustering.mixture import Mixture
 from ..clustering.selection import contradictions, select, write_rows
 from ..data.loading import Reader, SampleSet
-from ..data.sets import Split, subsample
+from ..data.sets import Split, draw_usable
 from ..errors import DataError, SettingsError
 from ..evaluation.metrics import label_metrics
 from ..evaluation.samples import training_distribution
@@ -46,13 +46,12 @@ def _fit_and_label(session: Session, aec: TrainedModel) -> None:
     """Fit mixtures to latents, select K, label every sample, write the stage."""
     settings, seed, path = session.settings, session.seed, session.path
     latents, criterion = open_rows(path / "latent.npy"), settings.gmm.select
-    missing = np.isnan(latents[:, 0])
-    report_unusable(np.flatnonzero(missing), len(missing))
-    usable = np.flatnonzero(~missing)
-    drawn = usable[subsample(len(usable), settings.gmm.fit_samples or len(usable), seed)]
+    is_usable = ~np.isnan(latents[:, 0])
+    report_unusable(np.flatnonzero(~is_usable), len(is_usable))
+    drawn = draw_usable(is_usable, settings.gmm.fit_samples or len(is_usable), seed)
     numbers, blocks = _possible_numbers(settings, len(drawn)), aec.model.shape.blocks
-    if len(drawn) < len(usable):
-        log.info(f"fitting to {len(drawn):,} of {len(usable):,} latents (gmm.fit_samples)")
+    if len(drawn) < (n_usable := is_usable.sum()):
+        log.info(f"fitting to {len(drawn):,} of {n_usable:,} latents (gmm.fit_samples)")
     fitted = latents[drawn].astype(np.float64)
     mixtures, rows, trees = fit_mixtures(path, fitted, blocks, numbers, settings, session.stop)
     k = select(rows, criterion)

@@ -97,12 +97,12 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
     labelling = label_file(latents, labeller.posterior, k, file, path, "soft_assignments.npy")
     labels, usable = labelling.labels, labelling.labels >= 0
     measured, scores = label_metrics(file, latents, labelling, seed)
-    old = np.concatenate([assign(x, start.posterior, k)[0] for _, x in row_blocks(before)])
+    old = [assign(x, start.posterior, k)[0].astype("i2") for _, x in row_blocks(before)]
     metrics = scores | {
         "refined": labeller is not start,
         "neighbour_agreement": agreement[1],
         "neighbour_agreement_of_gmm": agreement[0],
-        "label_change_from_gmm": label_change(old[usable], labels[usable]),
+        "label_change_from_gmm": label_change(np.concatenate(old)[usable], labels[usable]),
         "calinski_harabasz_data": calinski_harabasz(samples, labels, k),
         "tol": session.settings.dec.tol,
     }

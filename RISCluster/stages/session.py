@@ -64,7 +64,7 @@ class Session:
             self._keep_settings(earlier)
             inputs |= {name: sha256(self.run / name)[:16], "labels, times and ids": columns}
             if events is not None:
-                inputs["event_id"] = hashlib.sha256(events.tobytes()).hexdigest()[:32]
+                inputs["event_id"] = hashlib.sha256(events).hexdigest()[:32]
         inputs |= settings.inputs(stage.lower(), "result")
         if stage == "DEC":  # fits a mixture to the refined latents
             inputs |= {key: settings.inputs("gmm", "result")[key] for key in FIT_KEYS}

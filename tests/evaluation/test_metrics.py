@@ -21,7 +21,7 @@ def test_scores_by_hand():
 def test_order_makes_the_table_diagonal_and_no_samples():
     counts = np.array([[0, 0], [1, 9], [8, 1], [3, 0], [0, 4]])
     # Matched: row 1 with column 1, row 2 with column 0; the others by their largest column.
-    assert metrics.Overlap(np.zeros(0), np.zeros(0), counts, 0).order().tolist() == [2, 3, 1, 4, 0]
+    assert metrics.Overlap(counts, 0).order().tolist() == [2, 3, 1, 4, 0]
     none = metrics.overlap(np.full(4, -1), np.zeros(4, int), 2, 2)
     assert none.counts.tolist() == [[0, 0], [0, 0]]
     assert np.isnan([none.ari, none.nmi, none.accuracy, none.purity]).all()
@@ -47,18 +47,19 @@ def test_no_silhouettes_of_one_cluster_or_as_many_as_samples():
 
 
 def test_reliability_by_hand():
-    table = metrics.overlap(np.array([0, 0, 0, 1, 1, -1, 0]), np.array([0, 0, 1, 1, 1, 0, -1]))
+    rows, columns = np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 1, 1])
+    right = metrics.overlap(rows, columns).is_right(rows, columns)
     probability = np.array([1.0, 0.9, 0.6, 0.55, 0.5], dtype=np.float32)
-    found = metrics.reliability(table, probability, n_bins=2)
+    found = metrics.reliability(right, probability, n_bins=2)
     # All are above 0.5; the third is the only one not of its cluster's most frequent class.
     assert found.counts.tolist() == [0, 5]
     assert np.isnan(found.right[0])
     assert (found.right[1], found.probability[1]) == pytest.approx((4 / 5, 3.55 / 5))
     assert (found.error, found.overconfidence) == pytest.approx((0.09, -0.09))
     # Bins of 0.525, 0.6 and 0.95, of which all, none and all are right.
-    error = metrics.reliability(table, probability).error
+    error = metrics.reliability(right, probability).error
     assert error == pytest.approx((2 * 0.475 + 0.6 + 2 * 0.05) / 5, abs=1e-6)
-    none = metrics.reliability(metrics.overlap(np.array([-1]), np.zeros(1, int)), np.zeros(0))
+    none = metrics.reliability(np.zeros(0, bool), np.zeros(0))
     assert np.isnan([none.error, none.overconfidence]).all()
 
 
