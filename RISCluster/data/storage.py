@@ -160,8 +160,9 @@ def explain(place: Any, what: str) -> Iterator[None]:
     except RISClusterError:
         raise
     except Exception as error:
+        check = "check address, network and credentials; " if "://" in str(place) else ""
         raise DataError(
-            f"{place}: {what} can't be read ({reason_of(error)}); copy or make it again, or "
+            f"{place}: {what} can't be read ({reason_of(error)}); {check}copy or make it again, or "
             "install the codec that it needs (pip install hdf5plugin or numcodecs)"
         ) from None
 

@@ -4,6 +4,7 @@ import functools
 import os
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -17,6 +18,7 @@ from RISCluster.errors import DataError, SettingsError
 from RISCluster.fibre import make_cube as making
 from RISCluster.fibre.make_cube import TAPERS, Spectra, cut_cube, make_cube, spectra_of
 from RISCluster.fibre.series import Series
+from RISCluster.waveforms.read import with_copies
 from tests.conftest import shared_data
 from tests.fibre.fibre import RATE, START, noise, record, records_settings
 
@@ -282,5 +284,27 @@ def test_cubes_are_read_from_a_server(files, tmp_path, capsys):
         assert main(["info", url]) == 0
         assert f"{url}, layout cube" in capsys.readouterr().out
         assert main(["info", url.replace("cube.zarr", "none.zarr")]) == 2
-        assert "none.zarr: can't be opened as a Zarr store" in capsys.readouterr().err
+        assert "; check address, network and credentials; " in capsys.readouterr().err
         server.shutdown()
+
+
+def test_cubes_and_waveforms_of_a_public_bucket(files, tmp_path, monkeypatch):
+    moto, s3fs = pytest.importorskip("moto.server"), pytest.importorskip("s3fs")
+    own = tmp_path / "cube.zarr"
+    make_cube(files, own, records_settings(*NAMED))
+    server = moto.ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.get_host_and_port()[1]}")
+    monkeypatch.setenv("HOME", str(tmp_path))  # without credentials
+    public = {"ACL": "public-read"}
+    owner = s3fs.S3FileSystem(key="a", secret="b", s3_additional_kwargs=public)
+    owner.mkdir("bucket", acl="public-read")
+    owner.put(str(own), "bucket/cube.zarr", recursive=True)
+    owner.pipe("bucket/day/AAA.HHZ", b"data")
+    with (
+        open_spectrograms(own, "cube") as file,
+        open_spectrograms("s3://bucket/cube.zarr", "cube") as remote,
+    ):
+        assert remote.fingerprint() == file.fingerprint()
+    assert Path(*with_copies(["s3://bucket/day/"], tmp_path)).read_bytes() == b"data"
+    server.stop()
