@@ -64,6 +64,13 @@ def small_file(tmp_path) -> Path:
     return write_small_file(tmp_path / "small.h5")
 
 
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The test's folder as working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 QUICK = (
     "run.name=test", "run.figures=no", "run.device=cpu", "aec.n_features=3", "aec.n_epochs=4",
     "aec.batch_size=16", "gmm.n_clusters=2-4", "gmm.n_init=3", "dec.n_epochs=3",
@@ -126,6 +133,22 @@ def made_run(made_once) -> Path:
     return made_once(three_stages) / "Outputs" / "test"
 
 
+@pytest.fixture(scope="session")
+def trained(made_run) -> tuple[Path, Path]:
+    """That run, and the file that it was trained on; not to be changed."""
+    return made_run, made_run.parent.parent / "small.h5"
+
+
+@pytest.fixture(scope="session")
+def with_traces(trained, tmp_path_factory) -> Path:
+    """A copy of that file that has waveforms too; not to be changed."""
+    path = Path(shutil.copy(trained[1], tmp_path_factory.mktemp("traces")))
+    with h5py.File(path, "a") as file:
+        file["trace"] = np.random.default_rng(0).normal(size=(96, 200)).astype("f4")
+        file["trace"].attrs.update(sampling_rate=100.0, units="m/s")
+    return path
+
+
 def three_stages(folder: Path) -> None:
     spectrogram, classes = blobs(96)
     spectrogram[5] = 0  # unusable
@@ -143,14 +166,20 @@ def three_stages(folder: Path) -> None:
     with h5py.File(path, "a") as file:
         file["peak_amplitude"].attrs["units"] = "m/s"
         file.attrs["build.method"], file.attrs["build.trigger"] = "detect", "recursive"
-    from RISCluster.stages.cluster import run_gmm
-    from RISCluster.stages.pretrain import run_aec
-    from RISCluster.stages.refine import run_dec
+    from tests.stages.conftest import run_all  # which imports this module
 
     words = ("aec.n_epochs=6", "dec.n_clusters=3", "dec.n_epochs=2", "dec.tol=0.003")
-    settings = quick_settings(folder, f"data.file={path}", *words)
-    for stage in (run_aec, run_gmm, run_dec):
-        stage(settings)
+    run_all(quick_settings(folder, f"data.file={path}", *words))
+
+
+@pytest.fixture
+def centre(monkeypatch):
+    """A data centre of three channels at two stations, with an hour of waveforms."""
+    from tests.waveforms.fdsn_server import Centre  # which needs obspy
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Centre({"AAA": ["HHZ", "HHN"], "BBB": ["HHZ"]}) as running:
+        yield running
 
 
 @pytest.fixture

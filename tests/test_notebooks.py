@@ -28,8 +28,7 @@ def run_cells(name, **words):
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def _in_a_folder(here):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
     yield

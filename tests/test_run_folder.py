@@ -45,7 +45,7 @@ def test_new_then_resume_then_done_then_resume_where_a_result_is_lost(stage):
     assert stage.begin({"a": 1}, "") == "resume"
 
 
-def test_results_of_other_settings_are_renamed_with_their_figures(stage):
+def test_results_of_other_settings_or_programs_are_renamed_with_their_figures(stage):
     finish(stage, {"aec.lr": 0.1, "data": "abc"}, "0.1")
     figures = stage.run_folder / "figures"
     for name in ("AEC_a.png", "AEC_b.png", "GMM_gallery.png"):
@@ -59,12 +59,10 @@ def test_results_of_other_settings_are_renamed_with_their_figures(stage):
     assert {path.name for path in (found[0] / "figures").iterdir()} == {"AEC_a.png", "AEC_b.png"}
     texts = [path.read_text() for path in stage.run_folder.glob("AEC_*/model.pt")]
     assert sorted(texts) == ["0.1", "0.2", "0.3"]
-
-
-def test_a_folder_of_another_program_is_renamed(stage):
-    write_text(stage.path / "thesis.txt", "mine")
-    assert stage.begin({}, "").startswith("new: the existing results are now in")
-    assert [path.read_text() for path in stage.run_folder.glob("AEC_*/thesis.txt")] == ["mine"]
+    other = StageFolder(stage.run_folder, "GMM")  # of another program
+    write_text(other.path / "thesis.txt", "mine")
+    assert other.begin({}, "").startswith("new: the existing results are now in")
+    assert [path.read_text() for path in stage.run_folder.glob("GMM_*/thesis.txt")] == ["mine"]
 
 
 def test_a_stage_that_is_missing_unfinished_changed_or_of_other_inputs(stage):
@@ -90,9 +88,8 @@ def test_a_stage_that_is_missing_unfinished_changed_or_of_other_inputs(stage):
 
 
 @pytest.fixture
-def begin(tmp_path, monkeypatch):
+def begin(here, monkeypatch):
     """Begin a stage of the run x with the settings of its words and of the run."""
-    monkeypatch.chdir(tmp_path)
     clock = count(1000)
     monkeypatch.setattr("RISCluster.run_folder.timestamp", lambda: str(next(clock)))
 

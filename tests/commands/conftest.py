@@ -17,16 +17,3 @@ def refused(capsys):
         assert message.count("\n") == 1
 
     return check
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """The test's folder as working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def trained(made_run):
-    """A finished run, and the file that it was trained on; not to be changed."""
-    return made_run, made_run.parent.parent / "small.h5"

@@ -67,8 +67,7 @@ def test_a_killed_worker_costs_its_own_part(cluster, tmp_path):
     assert not list(parts.folder.glob("*.begun"))
 
 
-def test_build_cube_and_labels_are_the_same_bytes(cluster, trained, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_build_cube_and_labels_are_the_same_bytes(cluster, trained, here, monkeypatch):
     monkeypatch.setattr("RISCluster.fibre.make_cube.BLOCK_VALUES", 4000)
     monkeypatch.setattr("RISCluster.stages.predict.COLUMN_ROWS", 50)
     Path("waves").mkdir()

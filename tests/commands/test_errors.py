@@ -1,10 +1,12 @@
-"""Mistakes of users end in one line that names them, and write nothing."""
+"""Mistakes of users end in one line that names them, and write nothing; and the help."""
 
 import shutil
 
 import numpy as np
 import pytest
 
+from RISCluster.__main__ import main
+from RISCluster.commands.arguments import make_parsers
 from tests.conftest import write_small_file
 from tests.fibre.fibre import record
 from tests.waveforms.waves import MIDNIGHT, noise, write
@@ -26,6 +28,8 @@ def folder(tmp_path_factory, made_run):
 
 
 @pytest.mark.parametrize(("words", "text"), [
+    ("", "arguments are required: COMMAND; see python -m RISCluster --help"),
+    ("biuld", "invalid choice: 'biuld' .choose from"),
     ("build -o set.h5", "SettingsError: command line: no waveforms given"),
     ("build a.mseed", "no -o FILE.h5 given; give it, or --picture FILE.png"),
     ("build a.mseed -o set.csv", "a file ending in .h5 or .hdf5"),
@@ -50,6 +54,11 @@ def folder(tmp_path_factory, made_run):
     ("predict --follow no --run run -o l.csv", "--follow needs a folder that exists"),
     ("predict x.h5 --follow . --run run -o l.csv", "give files to label as one set, or"),
     ("predict --follow . --run run -o l.csv --overwrite", "--overwrite is not allowed"),
+    ("pretrain data.file=none.h5", "DataError: none.h5: no such file"),
+    ("pretrain --config no.ini", "no.ini: can't be read as settings: No such file"),
+    ("pretrain run.device=cuda:99 data.file=small.h5", "PyTorch sees"),
+    ("pretrain data.file=small.h5 run.folder=das.h5", "can't be written"),
+    ("refine run.name=x", "run python AEC_train.py run.name=x first"),
     ("report", "command line: the following arguments are required: --run"),
     ("report --run run more", "no setting 'more'; write section.key=value"),
     ("report --run .", ".: holds runs .run., and is none itself; give .* report --run run$"),
@@ -70,3 +79,14 @@ def test_one_line(folder, refused, monkeypatch, words, text):
     before = sorted(folder.rglob("*"))
     refused(words.split(), text)
     assert sorted(folder.rglob("*")) == before
+
+
+def test_help_of_every_command(capsys):
+    commands = make_parsers()[1]
+    texts = {"": [f"    {name}" for name in commands]}
+    texts |= {name: [f"python -m RISCluster {name}"] for name in commands}
+    for words, expected in texts.items():
+        with pytest.raises(SystemExit, match="0"):
+            main([*words.split(), "--help"])
+        out = capsys.readouterr().out
+        assert [text for text in expected if text not in out] == []

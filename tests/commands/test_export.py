@@ -1,13 +1,10 @@
 import re
-import shutil
 
 import h5py
-import numpy as np
 import pytest
 
 from RISCluster.__main__ import main
 from RISCluster.catalogue.export import FIELDS
-from RISCluster.runs.run import open_run
 
 CSV = ("--format", "csv", "-o")
 
@@ -39,28 +36,21 @@ def test_formats_stages_filters_and_what_is_missing(words, run_folder, here, cap
     assert re.search(texts, capsys.readouterr().out, re.S)
 
 
-def test_templates_go_to_a_folder(words, run_folder, here, refused, capsys):
+def test_templates_go_to_a_folder(words, with_traces, here, refused, capsys):
     obspy = pytest.importorskip("obspy")
-    with open_run(run_folder) as run:
-        data = shutil.copy(run.file.path, here)
-    templates = ("--format", "templates", "-o", "new", f"data.file={data}")
+    templates = ("--format", "templates", "-o", "new")
     refused(words(*templates), "templates: stacks need waveforms")
-    with h5py.File(data, "a") as file:
-        file["trace"] = np.random.default_rng(0).normal(size=(96, 200))
-        file["trace"].attrs["sampling_rate"] = 100.0
-    assert main(words(*templates, "--align", "onset")) == 0
+    assert main(words(*templates, f"data.file={with_traces}", "--align", "onset")) == 0
     assert "new: 12 templates of" in capsys.readouterr().out
     assert len(obspy.read(here / "new/*.mseed")) == 12
     refused(words(*CSV, "new", "--overwrite"), "new: a folder, or none")
 
 
-def test_nothing_is_written_over(words, run_folder, here, refused):
+def test_nothing_is_written_over(words, trained, run_folder, here, refused):
     (here / "out.csv").write_text("mine")
     refused(words(*CSV, "out.csv"), "out.csv: exists already; give another name with -o, or --over")
     assert (here / "out.csv").read_text() == "mine"
     assert main(words(*CSV, "out.csv", "--overwrite")) == 0
     assert (here / "out.csv").read_text().startswith("index,")
-    with open_run(run_folder) as run:
-        data = run.file.path
-    for path in (run_folder / "DEC/labels.csv", data):
+    for path in (run_folder / "DEC/labels.csv", trained[1]):
         refused(words(*CSV, path, "--overwrite"), "is of the run or data used")

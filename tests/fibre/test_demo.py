@@ -1,13 +1,12 @@
 """The synthetic cube of a fibre."""
 
-import json
-
 import h5py
 import numpy as np
 
 from RISCluster.__main__ import main
 from RISCluster.data.layouts import open_spectrograms
 from RISCluster.fibre.make_cube import CLASSES
+from tests.stages.conftest import metrics
 
 QUICK = (
     "run.figures=no", "run.device=cpu", "aec.n_epochs=3", "aec.n_components=4",
@@ -15,10 +14,9 @@ QUICK = (
 )  # fmt: skip
 
 
-def test_known_sources_through_the_three_stages(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_known_sources_through_the_three_stages(here):
     assert main(["demo", "--cube", "--samples", "1100", "--snr", "10", "--seed", "3"]) == 0
-    cube = tmp_path / "Data/demo_cube.h5"
+    cube = here / "Data/demo_cube.h5"
     with open_spectrograms(cube) as file:
         assert (file.layout, file.class_names()) == ("cube", [*CLASSES])
         labels = file.labels()
@@ -30,7 +28,7 @@ def test_known_sources_through_the_three_stages(tmp_path, monkeypatch):
         pump = file.read(0, file.n_samples)[labels == 2].mean((0, 2)) * file.frequency
         assert file.frequency[pump.argmax()] == 24
     assert main(["run", str(cube), "--name", "d", *QUICK]) == 0
-    found = json.loads((tmp_path / "Outputs/d/DEC/metrics.json").read_text())
+    found = metrics(here / "Outputs/d/DEC")
     assert found["nmi"] > 0.4
     assert found["accuracy"] > 0.7
-    assert (tmp_path / "Outputs/d/DEC/labels.h5").exists()
+    assert (here / "Outputs/d/DEC/labels.h5").exists()

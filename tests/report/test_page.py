@@ -10,7 +10,6 @@ from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
-import h5py
 import numpy as np
 import pytest
 from markupsafe import Markup
@@ -35,9 +34,8 @@ BLOCKS = """{% from "sections.html" import data_table, figure, note with context
 def page_with(text: str) -> str:
     """A page of one section with all kinds of blocks."""
     table = {"header": (text, text), "rows": [(text, 1), (None, text)], "clusters": [0, 1]}
-    html = (
-        environment().from_string(BLOCKS).render(text=text, picture={"pixel": PIXEL}.get, t=table)
-    )
+    blocks = environment().from_string(BLOCKS)
+    html = blocks.render(text=text, picture={"pixel": PIXEL}.get, t=table)
     section = {"anchor": "data", "title": text, "notes": [text], "html": Markup(html)}
     clusters = [{"name": text, "colour": "#0072b2"}] * 2
     data = {"clusters": clusters, "stations": [text, text], "place": "station"}
@@ -95,18 +93,13 @@ def test_table():
 
 
 @pytest.fixture(scope="module")
-def page(made_run, tmp_path_factory):
+def page(made_run, with_traces, tmp_path_factory):
     """A page of a run with waveforms and without static figures, and a copy of the run."""
     folder = tmp_path_factory.mktemp("page")
     run_folder = shutil.copytree(made_run, folder / "run")
-    with open_run(run_folder) as run:
-        copy = shutil.copy(run.file.path, folder / "traces.h5")
-    with h5py.File(copy, "a") as file:
-        file["trace"] = np.random.default_rng(0).normal(size=(96, 300)).astype("f4")
-        file["trace"].attrs["sampling_rate"] = 100.0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(make_report, "image_of", one_pixel)
-        write_report(run_folder, [f"data.file={copy}"], folder / "page.html")
+        write_report(run_folder, [f"data.file={with_traces}"], folder / "page.html")
     return folder / "page.html", run_folder
 
 

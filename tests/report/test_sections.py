@@ -3,7 +3,6 @@
 import base64
 import io
 import re
-import shutil
 from dataclasses import replace
 
 import h5py
@@ -87,13 +86,8 @@ def test_samples_to_look_at(opened):
     assert any(re.search(r"less likely than (99|100)\.\d%", why) for why in chosen.values())
 
 
-def test_data_of_the_script(made_run, tmp_path, monkeypatch):
-    with open_run(made_run) as run:
-        other = shutil.copy(run.file.path, tmp_path / "with.h5")
-    with h5py.File(other, "a") as file:
-        file["trace"] = np.random.default_rng(0).normal(size=(96, 200)).astype("f4")
-        file["trace"].attrs.update(sampling_rate=100.0, units="m/s")
-    with open_run(made_run, [f"data.file={other}"]) as run:
+def test_data_of_the_script(made_run, with_traces, monkeypatch):
+    with open_run(made_run, [f"data.file={with_traces}"]) as run:
         found = Results(run)
         sections.cards(found)
         monkeypatch.setattr(samples, "POINTS", 30)

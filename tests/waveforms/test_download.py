@@ -6,16 +6,9 @@ import pytest
 from RISCluster.data.storage import find_files
 from RISCluster.errors import DataError, SettingsError
 from RISCluster.waveforms.download import download, obspy, read_credentials
-from tests.waveforms.fdsn_server import START, Centre
+from tests.waveforms.fdsn_server import START
 
 N_FILES = 9  # three channels, an hour in three files
-
-
-@pytest.fixture
-def centre(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with Centre({"AAA": ["HHZ", "HHN"], "BBB": ["HHZ"]}) as running:
-        yield running
 
 
 def fetch(folder, *urls, min_distance=0.0, credentials=None, **changes):

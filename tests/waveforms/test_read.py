@@ -28,8 +28,7 @@ def test_headers_sorted_with_exact_times(tmp_path, monkeypatch):
     assert scan([b, a], 2)[0] == stretches
 
 
-def test_files_that_are_no_waveforms_are_left_out(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_files_that_are_no_waveforms_are_left_out(here):
     good = write(Path("good.mseed"), (ID, MIDNIGHT, 100.0, noise(60, 100)))
     Path("text.dat").write_text("no waveform\n")
     Path("tiny.mseed").write_bytes(good.read_bytes()[:100])
