@@ -73,9 +73,8 @@ def path(tmp_path):
     ids = [f"XH.{name}..HHZ".encode() for name in "ABCD"] * 30
     image = np.ones((120, 4, 4), np.float32)
     path = write_samples(tmp_path / "x.h5", image, onset=times, starttime=times, trace_id=ids)
-    (tmp_path / "st.csv").write_text(
-        "net,sta,lat,lon\nXH,A,0,0\nXH,B,0,0.01\nXH,C,0,0.02\nXH,D,0,0.03\n"
-    )
+    stations = "net,sta,lat,lon\nXH,A,0,0\nXH,B,0,0.01\nXH,C,0,0.02\nXH,D,0,0.03\n"
+    (tmp_path / "st.csv").write_text(stations)
     return path
 
 
@@ -95,11 +94,8 @@ def test_file(path, tmp_path):
         file["onset"][5] = b""
     line = associate_file(path, load_settings(None, [place]))
     assert line.endswith("29 events at 4 or more of 4 stations, with 116 of 120 samples")
-
-
-def test_reach_is_distance_times_slowness(tmp_path, path):
-    words = [f"events.stations={tmp_path / 'st.csv'}", "events.slowness=2", "events.tolerance=0.5"]
-    reach = reach_of(["XH.A", "XH.C"], load_settings(None, words))
+    words = [place, "events.slowness=2", "events.tolerance=0.5"]
+    reach = reach_of(["XH.A", "XH.C"], load_settings(None, words))  # distance times slowness
     assert reach[0, 1] == pytest.approx(0.02 * 111.195 * 2 + 0.5, rel=1e-4)
     assert reach[0, 0] == reach[1, 0] == reach[0, 1]
 

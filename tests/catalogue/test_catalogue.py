@@ -68,31 +68,25 @@ def test_stations_without_times_or_traces():
     assert not made(labels=[-1] * 6).has_times
 
 
-def span(first, last):
-    return np.datetime64(first, "us"), np.datetime64(last, "us")
-
-
 def test_intervals():
     for last, interval, n in (
         ("2016-01-01T01:00", "minute", 61), ("2016-01-02", "10 minutes", 145),
         ("2016-01-10", "hour", 217), ("2016-03-01", "day", 61), ("2017-12-31", "week", 105),
         ("2126-01-01", "month", 1321), ("2016-01-02T05", "10 minutes", 175),
     ):  # fmt: skip
-        bins = catalogue.choose_bins(span("2016-01-01", last), "auto")
+        bins = catalogue.choose_bins(np.array(["2016-01-01", last], "M8[us]"), "auto")
         assert (bins.interval, len(bins.edges) - 1) == (interval, n)
-    bins = catalogue.choose_bins(span("2000-01-01", "2016-01-01"), "hour")
+    bins = catalogue.choose_bins(np.array(["2000-01-01", "2016-01-01"], "M8[us]"), "hour")
     assert bins.interval == "week"  # of 5,845 days
-    assert bins.edges[[0, -1]].astype(str).tolist() == [
-        "1999-12-27T00:00:00",
-        "2016-01-04T00:00:00",
-    ]
+    ends = bins.edges[[0, -1]].astype(str).tolist()
+    assert ends == ["1999-12-27T00:00:00", "2016-01-04T00:00:00"]
 
 
 def test_counts_and_what_is_no_data():
     # Station A has samples on 2 and 4 January, B on 7 January, and 5 and 6 January have no data.
     times = ["2016-01-02T03", "2016-01-04", "2016-01-07", "2016-01-07T23:59", "2016-01-09"]
     found = made([0, 1, 0, 1, -1], times, [1, 1, 0, 0, 0], k=2)
-    week, count = span("2016-01-02", "2016-01-07"), catalogue.count_occurrences
+    week, count = np.array(["2016-01-02", "2016-01-07"], "M8[us]"), catalogue.count_occurrences
     days, months = (catalogue.bins_over(week, interval) for interval in ("day", "month"))
     counts, recording = count(found, days)
     assert counts.tolist() == [[1, 0], [0, 0], [0, 1], [0, 0], [0, 0], [1, 1]]

@@ -1,4 +1,3 @@
-import csv
 import warnings
 from dataclasses import replace
 from types import SimpleNamespace
@@ -14,6 +13,7 @@ from RISCluster.data.measures import MEASURES
 from RISCluster.errors import DataError, RunError, SettingsError
 from RISCluster.runs.run import open_run
 from RISCluster.waveforms.read import import_obspy
+from tests.stages.conftest import table
 
 obspy = import_obspy()
 EVENTS = np.where(np.arange(96) < 8, np.arange(96) // 4, -1)
@@ -26,11 +26,6 @@ def run(run_folder):
         yield replace(opened, names={1: "Vibraci\u00f3n, 5 Hz"})
 
 
-def rows_of(path):
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def with_table(export, **columns):
     """Other columns in the table of labels; without those that are None."""
     table = export.catalogue.table.assign(**columns).dropna(axis="columns", how="all")
@@ -41,7 +36,7 @@ def with_table(export, **columns):
 def test_csv_is_labels_csv_with_more(run, tmp_path):
     export = replace(export_of(run), marks=pandas.Series({7: "odd, new", 9: ""}))
     assert write_csv(export, tmp_path / "new/out.csv") == 96
-    rows, known = rows_of(tmp_path / "new/out.csv"), rows_of(run.final.path / "labels.csv")
+    rows, known = table(tmp_path / "new/out.csv"), table(run.final.path / "labels.csv")
     for name in known[0]:
         assert [row[name] for row in rows] == [row[name] for row in known]
     seasons = [row["season"] for row in rows[:5]]
@@ -55,10 +50,10 @@ def test_csv_is_labels_csv_with_more(run, tmp_path):
         **dict.fromkeys(MEASURES, ""), "duration": "0.7", "mark": "odd, new",
     }  # fmt: skip
     write_csv(replace(export, file=None), tmp_path / "x.csv")  # the data are missing
-    row = rows_of(tmp_path / "x.csv")[7]
+    row = table(tmp_path / "x.csv")[7]
     assert (row["onset"], row["peak_time"], row["unit"]) == (rows[7]["onset"], "", "")
     write_csv(with_table(export, starttime=None, trace_id=None), tmp_path / "x.csv")
-    assert [rows_of(tmp_path / "x.csv")[0][name] for name in [*FIELDS][4:9]] == [""] * 5
+    assert [table(tmp_path / "x.csv")[0][name] for name in [*FIELDS][4:9]] == [""] * 5
 
 
 def test_choice(run, tmp_path):
@@ -66,7 +61,7 @@ def test_choice(run, tmp_path):
     least = float(probability[labels == 2].max())
     wanted = (probability >= np.float32(least)) & np.isin(labels, (0, 2))
     write_csv(export_of(run, clusters=(0, 2), min_probability=least), tmp_path / "x.csv")
-    written = [int(row["index"]) for row in rows_of(tmp_path / "x.csv")]
+    written = [int(row["index"]) for row in table(tmp_path / "x.csv")]
     assert written == np.flatnonzero(wanted).tolist() != []
     mixture = export_of(run, "GMM")  # names are those of the refined clusters
     assert (mixture.stage_name, mixture.names) == ("GMM", {})
@@ -80,7 +75,7 @@ def test_hdf5_is_the_same_in_blocks(run, tmp_path, monkeypatch):
     monkeypatch.setattr(exports.Export.frames, "__defaults__", (7,))
     assert exports.write_hdf5(export, tmp_path / "x.h5") == 96
     write_csv(export, tmp_path / "x.csv")
-    rows = rows_of(tmp_path / "x.csv")
+    rows = table(tmp_path / "x.csv")
     assert [row["event_id"] for row in rows[6:9]] == ["1", "1", ""]
     with h5py.File(tmp_path / "x.h5") as file:
         assert sorted(file) == sorted(FIELDS)
@@ -100,7 +95,7 @@ def test_picks_as_seisbench_writes_them(run, tmp_path):
     export = with_table(export_of(run), event_id=EVENTS, onset=onset)
     export = replace(export, names={1: "Pn", 2: "tremor"}, file=run.file)
     assert exports.write_picks(export, tmp_path / "x.csv") == 91  # of 93 onsets
-    rows = rows_of(tmp_path / "x.csv")
+    rows = table(tmp_path / "x.csv")
     assert " ".join([*rows[0]][:6]) == "station time start_time end_time probability phase"
     assert [row["time"] for row in rows] == sorted(row["time"] for row in rows)
     (row,) = (row for row in rows if row["index"] == "7")

@@ -59,9 +59,8 @@ def test_arrays_are_parsed_like_single_values_and_what_int64_cannot_hold_is_none
 def test_units_of_cf(units, value, right):
     for values in ([value], [float(value)]):
         if right.startswith("20"):
-            assert times.nanoseconds_to_iso(times.decode_times(values, units)) == [
-                f"{right}.000000Z"
-            ]
+            found = times.nanoseconds_to_iso(times.decode_times(values, units))
+            assert found == [f"{right}.000000Z"]
         else:
             with pytest.raises(ValueError, match=right):
                 times.decode_times(values, units)

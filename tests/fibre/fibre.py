@@ -16,10 +16,8 @@ def noise(n_samples: int, n_channels: int = 3, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((n_samples, n_channels), dtype=np.float32)
 
 
-def record(
-    path: Path, samples: np.ndarray, start: float | str | None = START, **attributes
-) -> Path:
-    """A file of (time, channel) with the attributes most records have."""
+def record(path: Path, samples: np.ndarray, start=START, **attributes) -> Path:
+    """A file of (time, channel) with the attributes most records have, and a start unless None."""
     with h5py.File(path, "w") as file:
         data = file.create_dataset("data", data=samples)
         data.attrs.update({"fs": RATE, "dims": "time,channel"} | attributes)

@@ -10,19 +10,12 @@ from tests.data.conftest import write_damaged
 from tests.fibre.fibre import AUTO, RATE, SECOND, START, noise, record, records_settings
 
 
-def opened(folder, settings=AUTO):
-    return open_series(sorted(folder.iterdir()), settings)
-
-
-def all_samples(series):
-    return series.read(0, series.n_samples, 0, series.n_channels)[0]
-
-
-GAP = [np.nan] * 50
+def opened(folder):
+    return open_series(sorted(folder.iterdir()), AUTO)
 
 
 @pytest.mark.parametrize(("starts", "expected", "line"), [
-    ([0, 1.5], [*range(100), *GAP, *range(100, 200)], "records: 0.5 s are missing"),
+    ([0, 1.5], [*range(100), *[np.nan] * 50, *range(100, 200)], "records: 0.5 s are missing"),
     # of the later files what the first repeats, and all of one is dropped
     ([0, 0.8, 0.9], [*range(100), *range(120, 200)], "1.1 s of later samples are dropped"),
     # clock errors of 0.4 samples, in whole ones
@@ -32,7 +25,9 @@ def test_gaps_and_overlaps(tmp_path, lines, starts, expected, line):
     for number, start in enumerate(starts):
         samples = np.arange(100.0 - 10 * (start == 0.9))[:, None] + [100 * number, 0]
         record(tmp_path / f"{number}.h5", samples, START + start)
-    np.testing.assert_array_equal(all_samples(opened(tmp_path))[:, 0], expected)
+    series = opened(tmp_path)
+    values, _ = series.read(0, series.n_samples, 0, 1)
+    np.testing.assert_array_equal(values[:, 0], expected)
     assert any(line in text for text in lines)
 
 

@@ -31,7 +31,7 @@ def run_all(settings) -> Path:
 
 
 def table(path: Path) -> list[dict]:
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

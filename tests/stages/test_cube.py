@@ -15,6 +15,7 @@ from RISCluster.runs.run import open_run
 from RISCluster.stages.cluster import run_gmm
 from RISCluster.stages.pretrain import run_aec
 from tests.conftest import blobs
+from tests.data.test_cube_file import write_cube
 from tests.report.html import Section
 from tests.stages.conftest import FAST, refused, run_all, table
 
@@ -22,7 +23,7 @@ N_STEPS, N_CHANNELS, WINDOW = 200, 6, 20
 WORDS = ("data.layout=cube", f"cube.window={WINDOW}", f"cube.stride={WINDOW}", "gmm.n_clusters=3")
 
 
-def write_cube(path, truth):
+def write_known(path, truth):
     """A cube whose windows are `blobs` of the classes `truth`; a window of NaN at (3, 2)."""
     spectrogram, classes = blobs(3 * truth.size)
     left = {known: list(np.flatnonzero(classes == known)) for known in range(3)}
@@ -31,13 +32,9 @@ def write_cube(path, truth):
         sample = spectrogram[left[known].pop()]
         cube[window * WINDOW : (window + 1) * WINDOW, channel] = sample.T
     cube[3 * WINDOW + 5, 2] = np.nan
-    with h5py.File(path, "w") as file:
-        file.create_dataset("data", data=cube, chunks=(40, 2, 16))
-        file["metadata/loc_coords"] = np.arange(6) * 16.8
-        file["metadata/freq_coords"] = np.arange(16) + 1.0
-        file["metadata/time_coords"] = 1.6e9 + 0.5 * np.arange(N_STEPS)
-        file["metadata/time_coords"].attrs["units"] = "seconds since 1970-01-01T00:00:00Z"
-    return path
+    times = 1.6e9 + 0.5 * np.arange(N_STEPS), "seconds since 1970-01-01T00:00:00Z"
+    axes = {"distance": np.arange(6) * 16.8, "frequency": np.arange(16) + 1.0, "time": times}
+    return write_cube(path, cube, (40, 2, 16), **axes)
 
 
 def test_the_map_shows_the_classes_where_they_are(
@@ -47,7 +44,7 @@ def test_the_map_shows_the_classes_where_they_are(
     monkeypatch.setattr(cube_file, "TILE_BYTES", 40 * 2 * 16 * 4)  # bands of two channels
     monkeypatch.setattr(make_report, "write_report", lambda folder: folder)
     truth = np.add.outer(np.arange(N_STEPS // WINDOW), np.arange(N_CHANNELS)) % 3
-    cube = write_cube(tmp_path / "c.h5", truth)
+    cube = write_known(tmp_path / "c.h5", truth)
     words = (f"data.file={cube}", *WORDS, *FAST, "aec.n_epochs=15", "aec.lr=0.003")
     settings = make_settings(*words, "run.figures=yes")
     folder = run_all(settings)
@@ -98,8 +95,7 @@ def test_a_window_over_channels_tells_slowness_and_one_channel_does_not(tmp_path
         burst = rng.uniform(1, 2) * np.exp(-np.maximum(step - onset, 0) / 2) * (step >= onset)
         rows, columns = slice(window * n_steps, None), slice(group * across, None)
         cube[rows, columns][:n_steps, :across] += burst[..., None]
-    with h5py.File(tmp_path / "c.h5", "w") as file:
-        file["data"] = cube
+    write_cube(tmp_path / "c.h5", cube)
     for wide, scores in ((across, (0.8, 1)), (1, (0, 0.1))):
         cut = f"cube.window={n_steps}", f"cube.stride={n_steps}", f"cube.window_channels={wide}"
         words = *FAST, *cut, "data.layout=cube", "gmm.n_clusters=2", f"run.name={wide}"
