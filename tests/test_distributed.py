@@ -21,23 +21,18 @@ def _communicate(ranks):
 
     with pytest.raises(Stopped, match="^enough$") as caught:
         ranks.gather_results(fail)
+    layer = torch.nn.Linear(2, 1)
+    if len(rows := ranks.local_rows(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))):  # none on the third
+        layer(rows).sum().backward()
+    ranks.sum_gradients(layer.parameters())
     return {
         "sum": (ranks.sum(double) is double, double.tolist()),
         "gather": ranks.gather_results(lambda: None if r == 1 else {"rank": r}),
         "broadcast": ranks.broadcast({"of": r}),
         "any": [ranks.any(r == last), ranks.any(False), ranks.any(True)],
         "code": caught.value.exit_code,
-        "gradients": _gradients(ranks),
+        "gradients": [parameter.grad.tolist() for parameter in layer.parameters()],
     }
-
-
-def _gradients(ranks):
-    """Gradients of a linear layer's summed output; the third rank has no rows."""
-    layer = torch.nn.Linear(2, 1)
-    if len(rows := ranks.local_rows(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))):
-        layer(rows).sum().backward()
-    ranks.sum_gradients(layer.parameters())
-    return [parameter.grad.tolist() for parameter in layer.parameters()]
 
 
 def test_sums_gathers_and_errors(tmp_path):

@@ -7,7 +7,6 @@ import threading
 import time
 
 import numpy as np
-import pandas
 import pytest
 
 from RISCluster.__main__ import main
@@ -16,7 +15,7 @@ from RISCluster.stages import predict as module
 from tests.commands.test_predict import predict
 from tests.conftest import blobs, write_samples
 from tests.processes import run_processes
-from tests.stages.conftest import table
+from tests.stages.conftest import column, table
 
 
 @pytest.fixture
@@ -113,7 +112,7 @@ def test_it_waits_for_files_that_grow_and_stops_on_a_signal(folder, follow, caps
     out, err = capsys.readouterr()
     assert "left out" not in out  # it was not tried before it was whole
     assert "run the same command to continue" in err
-    assert len(pandas.read_csv(output)) == 115
+    assert len(table(output)) == 115
 
 
 def test_a_signal_while_a_file_is_labelled_leaves_it_out(folder, follow, monkeypatch):
@@ -158,6 +157,6 @@ def test_several_processes_label_as_one(trained, here):
     assert codes == [0, 0], err
     assert out.count("two.csv: labels") == 1
     paths = "two.csv", f"{run}/DEC/labels.csv", "two.latent.npy", f"{run}/DEC/latent.npy"
-    labels = [pandas.read_csv(path)["label"].tolist() for path in paths[:2]]
+    labels = [column(here / path, "label") for path in paths[:2]]
     assert labels[0] == labels[1]
     np.testing.assert_allclose(*map(np.load, paths[2:]), atol=1e-5)

@@ -20,16 +20,16 @@ def predict(file, run, output, *words):
 def test_training_set_gets_the_labels_it_had(trained, tmp_path, stage):
     run, data = trained
     assert predict(data, run, tmp_path / "l.csv", "--stage", stage) == 0
-    got, had = table(tmp_path / "l.csv"), table(run / stage.upper() / "labels.csv")
+    folder = run / stage.upper()
+    got, had = table(tmp_path / "l.csv"), table(folder / "labels.csv")
     assert got[7]["onset"] == "2016-08-01T07:00:07.250000Z"
     assert got[7]["peak_amplitude"] == "0.007"
     for name in ("index", "label", "starttime", "onset"):
         assert [row[name] for row in got] == [row[name] for row in had]
     found, known = ([float(row["probability"]) for row in rows] for rows in (got, had))
     np.testing.assert_allclose(found, known, atol=1e-5)
-    np.testing.assert_allclose(
-        np.load(tmp_path / "l.latent.npy"), np.load(run / stage.upper() / "latent.npy"), atol=1e-4
-    )
+    latents = np.load(tmp_path / "l.latent.npy"), np.load(folder / "latent.npy")
+    np.testing.assert_allclose(*latents, atol=1e-4)
     # Its own quantiles are uniform: that is what makes them comparable.
     usable = [row for row in got if row["label"] != "-1"]
     quantiles = [float(row["error_quantile"]) for row in usable]

@@ -165,20 +165,17 @@ def test_sampling_rates(folder, tmp_path):
     assert peaks(tmp_path / "set.h5")[6:] == ["CCC 00:30", "CCC 01:00", "CCC 01:30"]
 
 
-@pytest.mark.parametrize(
-    ("word", "text"),
-    [
+def test_settings_that_do_not_fit_the_data(folder, tmp_path):
+    for word, text in (
         ("bandpass=3-25", f"build.bandpass = 3-25 Hz .* 25 Hz, the Nyq.* such as {OTHER} at 50 Hz"),
         ("on=1000", "no window in 2 station-days: 0 found; .*build.on = 1000"),
         ("length=300", "2 stretches too short; to change that: make build.length, [^=]*$"),
         ("trace_ids=*.HHN", f"no waveforms in 2 files, whose traces are {ID}, {OTHER}; give"),
         ("components=ZNE", f"none of 2 station-days, such as {ID} 2016-01-01, has all components"),
-    ],
-)
-def test_settings_that_do_not_fit_the_data(folder, tmp_path, word, text):
-    with pytest.raises((DataError, SettingsError), match=text):
-        run(folder, tmp_path / "set.h5", f"build.{word}")
-    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    ):
+        with pytest.raises((DataError, SettingsError), match=text):
+            run(folder, tmp_path / "set.h5", f"build.{word}")
+        assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
 def test_workers_interruption_and_repetition_change_nothing(folder, tmp_path, logged, monkeypatch):
