@@ -24,11 +24,15 @@ from threadpoolctl import threadpool_limits
 from .errors import RunError, SettingsError, Stopped
 from .io import need, plain, read_json, remove_quietly, write_errors, write_json
 from .runtime import Progress, StopRequest, log
-from .settings import RunSettings
+from .settings import RunSettings, as_text
 
 AUTO = 0  # workers: one a processor, fewer where there are few jobs
 JOBS_PER_WORKER = 8  # at least: the start of a worker takes a second or two
 CONNECT = 30  # seconds that a cluster has to answer
+ADDRESSES = {  # of a scheduler, and how they begin
+    "dask": ("an address such as tcp://host:8786", "tcp:", "tls:", "ws:", "wss:", "ucx:", "ucxx:"),
+    "ray": ("auto, or an address such as ray://host:10001", "auto", "ray:"),
+}
 Work = Callable[[Any, Path], dict[str, Any]]
 
 
@@ -141,9 +145,10 @@ class Parts:
 def _pool(settings: RunSettings, workers: int) -> Iterator[Parallel]:
     """Pool that runs calls of `joblib.delayed`, each when a worker is free."""
     backend, address = settings.backend, settings.scheduler
-    if backend != "processes" and address is None:
+    allowed, *starts = ADDRESSES.get(backend, ("none", ""))
+    if not str(address).startswith(tuple(starts)):
         raise SettingsError(
-            f"[run] backend = {backend} needs run.scheduler, such as tcp://host:8786"
+            f"[run] scheduler = {as_text(address)}; backend = {backend} needs {allowed}"
         )
     options = {"backend": backend, "n_jobs": -1}
     with ExitStack() as stack:

@@ -115,9 +115,16 @@ def test_two_processes_share_the_parts_of_one_target(parts):
 
 def test_a_completed_target_a_cluster_without_address_and_numbers_of_workers(parts, monkeypatch):
     assert not run(parts, remove_all)  # another process has completed the target
-    settings = load_settings(None, ["run.backend=dask"]).run
-    with pytest.raises(SettingsError, match="dask needs run.scheduler, such as tcp://host:8786"):
-        run(Parts(parts.target, settings))
+    for words, expected in (
+        (["backend=dask"], "scheduler = none; backend = dask needs an address such as tcp://host"),
+        (
+            ["backend=ray", "scheduler=tcp://a:1"],
+            "a:1; backend = ray needs auto, or an address such as ray:",
+        ),
+    ):
+        settings = load_settings(None, [f"run.{word}" for word in words]).run
+        with pytest.raises(SettingsError, match=expected):
+            run(Parts(parts.target, settings))
     monkeypatch.setattr(parallel, "cpu_count", lambda: 4)
     chosen = [parallel.workers_for(parallel.AUTO, n) for n in (0, 1, 8, 16, 31, 32, 1000)]
     assert chosen == [1, 1, 1, 2, 3, 4, 4]
