@@ -265,9 +265,12 @@ class SpectrogramFile(contextlib.AbstractContextManager):
 
     def labels(self) -> np.ndarray | None:
         """Known class of every sample, (N,) int64, for scoring only; None for a single class."""
-        values = self.column("labels")
-        is_single = values is not None and len(self.class_names()) == 1
-        return None if is_single and len(np.unique(values)) < 2 else values
+        return self.column("labels") if self._has_classes() else None
+
+    def _has_classes(self) -> bool:
+        if self.column("labels", 0, 1) is None:
+            return False
+        return len(self.class_names()) != 1 or len(np.unique(self.column("labels"))) > 1
 
     def class_names(self) -> list[str]:
         """Names of the known classes: texts, or a list as one text in JSON."""
@@ -281,16 +284,18 @@ class SpectrogramFile(contextlib.AbstractContextManager):
 
     def columns_fingerprint(self) -> str:
         """Identity of labels, start times, trace ids and onsets; DataError where one is wrong."""
-        labels, names = self.labels(), ["starttime", "trace_id"]
-        digest = hashlib.sha256(b"" if labels is None else labels)
+        digest, names, n = hashlib.sha256(), ["starttime", "trace_id"], self.n_samples
+        blocks = [(start, min(start + COLUMN_ROWS, n)) for start in range(0, n, COLUMN_ROWS)]
+        if self._has_classes():
+            for block in blocks:
+                digest.update(self.column("labels", *block))
         digest.update("\n".join(self.class_names()).encode())
         if self.column("onset", 0, 1) is not None:
             names.append("onset")
-        with Progress("Identifying", len(names) * self.n_samples, "values") as progress:
+        with Progress("Identifying", len(names) * n, "values") as progress:
             for name in names:
                 digest.update(b"\0")
-                for start in range(0, self.n_samples, COLUMN_ROWS):
-                    stop = min(start + COLUMN_ROWS, self.n_samples)
+                for start, stop in blocks:
                     values = self.column(name, start, stop)
                     digest.update(b"" if values is None else "\n".join(values).encode() + b"\n")
                     progress.add(stop - start)
