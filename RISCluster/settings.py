@@ -312,7 +312,7 @@ class AecSettings:
     n_epochs: Auto | int = "auto"
     batch_size: Auto | int = "auto"
     lr: Auto | float = "auto"
-    schedule: str = "plateau"
+    schedule: str = "auto"
     patience: int = 10
 
 

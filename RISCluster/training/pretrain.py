@@ -22,9 +22,12 @@ BATCH_SIZES = {"cpu": (16, 64), "cuda": (16, 1024)}
 BATCH_SIZE = 64  # of the other schedules
 MIN_STEPS = 100  # of an epoch
 LR = {"onecycle": 0.004, "plateau": 0.001, "constant": 0.001}  # of `BATCH_SIZE` samples
-ONE_CYCLE_EPOCHS = 20, 30  # more for small sets, up to `ONE_CYCLE_STEPS` in all
+ONE_CYCLE_EPOCHS = 20, 80  # more for small sets, up to `ONE_CYCLE_STEPS` in all
 ONE_CYCLE_STEPS = 2000
 MAX_EPOCHS = 500  # of the other schedules
+# Training samples from which ``auto`` is one-cycle. Of fewer, the validation loss can be lowest
+# long before the last epoch, while the learning rate is still high.
+MIN_ONE_CYCLE = 1000
 WARM_UP = 0.1  # of the steps of the one-cycle schedule
 MIN_WARM_UP = 0.04  # of the maximum learning rate
 
@@ -67,6 +70,11 @@ def pretrain(
     # Those of the saved state: ``auto`` depends on the device.
     settings = replace(settings, batch_size=result.batch_size, lr=result.lr)
     training.settings = settings
+    most = "" if settings.schedule == "onecycle" else "at most "
+    log.info(
+        f"{most}{settings.n_epochs} epochs in batches of {settings.batch_size}, learning rate "
+        f"{settings.lr:.3g}, aec.schedule = {settings.schedule}"
+    )
     while training.running:
         for _, x, n in training.batches():
             if settings.schedule == "onecycle":
@@ -98,20 +106,24 @@ def pretrain(
 
 
 def with_defaults(settings: AecSettings, n: int, device: torch.device) -> AecSettings:
-    """Settings with numbers for ``auto``, for `n` training samples on a device."""
+    """Settings with values for ``auto``, for `n` training samples on a device."""
     batch_size, lr, n_epochs = settings.batch_size, settings.lr, settings.n_epochs
-    is_cycle = settings.schedule == "onecycle"
+    schedule = settings.schedule
+    if schedule == "auto":
+        schedule = "onecycle" if n >= MIN_ONE_CYCLE else "plateau"
+    is_cycle = schedule == "onecycle"
     if batch_size == "auto":
         batch_size, most = BATCH_SIZES[device.type] if is_cycle else (BATCH_SIZE, BATCH_SIZE)
         while batch_size < most and n >= 2 * batch_size * MIN_STEPS:
             batch_size *= 2
     if lr == "auto":
-        lr = LR[settings.schedule] * (math.sqrt(batch_size / BATCH_SIZE) if is_cycle else 1)
+        lr = LR[schedule] * (math.sqrt(batch_size / BATCH_SIZE) if is_cycle else 1)
     if n_epochs == "auto":
         low, high = ONE_CYCLE_EPOCHS
         n_epochs = min(high, max(low, ONE_CYCLE_STEPS * batch_size // n))
         n_epochs = n_epochs if is_cycle else MAX_EPOCHS
-    return replace(settings, batch_size=batch_size, lr=lr, n_epochs=n_epochs)
+    own = {"schedule": schedule, "batch_size": batch_size, "lr": lr, "n_epochs": n_epochs}
+    return replace(settings, **own)
 
 
 def one_cycle(done: float) -> float:
