@@ -22,7 +22,7 @@ BATCH_SIZES = {"cpu": (16, 64), "cuda": (16, 1024)}
 BATCH_SIZE = 64  # of the other schedules
 MIN_STEPS = 100  # of an epoch
 LR = {"onecycle": 0.004, "plateau": 0.001, "constant": 0.001}  # of `BATCH_SIZE` samples
-ONE_CYCLE_EPOCHS = 20, 80  # more for small sets, up to `ONE_CYCLE_STEPS` in all
+ONE_CYCLE_EPOCHS = 30, 80  # more for small sets, up to `ONE_CYCLE_STEPS` in all
 ONE_CYCLE_STEPS = 2000
 MAX_EPOCHS = 500  # of the other schedules
 # Training samples from which ``auto`` is one-cycle. Of fewer, the validation loss can be lowest
