@@ -3,6 +3,7 @@
 Letters: N samples of the file, n of a stack, C components, S values of a waveform, F frequencies.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,10 @@ def write_templates(export: Export, folder: Path, align: str = "correlation") ->
             "templates: stacks need waveforms, and these data have none that can be read; build "
             "them with build.traces=yes; allowed: csv, hdf5, quakeml, picks"
         )
-    found, rows = _samples(export), []
-    seed_ids = seed_ids_of(sorted({*found["trace_id"]}), LENGTHS)
+    found, rows, n_stacks = _samples(export), [], 0
+    known = json.loads(export.file.attributes.get("component_ids", "{}"))
+    ids = {x: known.get(x, [x]) for x in {*found["trace_id"]}}  # of the components, if known
+    seed_ids = seed_ids_of(sorted({x for each in ids.values() for x in each}), LENGTHS)
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("cluster_*.mseed"):
         old.unlink()
@@ -46,9 +49,11 @@ def write_templates(export: Export, folder: Path, align: str = "correlation") ->
             stream, name = obspy.Stream(), f"cluster_{label}.mseed"
             common = {"file": name, "label": label, "name": export.names.get(label, "")}
             for trace_id, members in cluster.groupby("trace_id"):
-                traces, row = _stack(export, members, seed_ids[trace_id], align)
+                own = [seed_ids[x] for x in ids[trace_id]]
+                traces, row = _stack(export, members, own, align)
                 stream.extend(traces)
-                rows.append({**common, "trace_id": trace_id, **row})
+                common["trace_id"], n_stacks = trace_id, n_stacks + 1
+                rows += [{**common, "seed_id": trace.id, **row} for trace in traces]
                 progress.add(len(members))
             with new_file(folder / name) as partial:
                 stream.write(str(partial), format="MSEED")
@@ -63,7 +68,7 @@ def write_templates(export: Export, folder: Path, align: str = "correlation") ->
         with new_file(folder / f"{name}.csv") as partial:
             table = pandas.DataFrame(table)
             table.to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
-    return len(rows)
+    return n_stacks
 
 
 def _samples(export: Export) -> pandas.DataFrame:
@@ -81,9 +86,12 @@ def _samples(export: Export) -> pandas.DataFrame:
 
 
 def _stack(
-    export: Export, members: pandas.DataFrame, seed_id: str, align: str
+    export: Export, members: pandas.DataFrame, seed_ids: list[str], align: str
 ) -> tuple[list[Any], dict[str, Any]]:
-    """Stack of samples of one trace id as traces of obspy, and its row of the table."""
+    """Stack of samples of one trace id as traces of obspy, and what the table says of it.
+
+    `seed_ids` are those of all components, or that of the first.
+    """
     obspy = import_obspy()
     used = members.nlargest(MAX_STACKED, "probability").sort_index()
     x, rate, _ = export.file.traces(used.index)
@@ -92,14 +100,16 @@ def _stack(
     low, moveout, high = members["moveout"].quantile([0.25, 0.5, 0.75])
     start = float(np.nan_to_num(moveout) - np.nan_to_num(at) / rate)
     header = {"sampling_rate": rate, "starttime": obspy.UTCDateTime(REFERENCE) + start}
-    traces = []
-    for component, values in zip(export.file.components, stack, strict=True):
-        traces.append(obspy.Trace(values.astype(np.float32), header))
-        traces[-1].id = seed_id
-        if component:
-            traces[-1].stats.channel = traces[-1].stats.channel[:2] + component
+    traces = [obspy.Trace(values.astype(np.float32), header) for values in stack]
+    for k, component in enumerate(export.file.components):
+        stats, is_known = traces[k].stats, len(seed_ids) == len(traces)
+        traces[k].id = seed_ids[k if is_known else 0]
+        if not is_known and len(component) == 1:
+            stats.channel = stats.channel[:2] + component
+        elif not is_known:  # of an array
+            stats.station = component[: LENGTHS[1]]
     return traces, {
-        "seed_id": traces[-1].id, "samples": len(used), "alignment": align,
+        "samples": len(used), "alignment": align,
         "correlation": correlation, "onset": at / rate, "moveout": moveout,
         "moveout_range": high - low,
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import fnmatch
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -72,7 +73,7 @@ class DataSet(SpectrogramFile):
         self.distance = None  # of channels of one cube
         self.layout, self.waveform_unit = first.layout, first.waveform_unit
         self.paths, self.rows, self._columns = paths, None, set()
-        sizes, n_events = [0], [0]
+        sizes, n_events, ids = [0], [0], {}
         for file in map(self.file, range(len(paths))):
             for name in ALIKE:
                 value, expected = getattr(file, name), getattr(first, name)
@@ -93,6 +94,8 @@ class DataSet(SpectrogramFile):
             events = file.column("event_id")
             n_events.append(0 if events is None else int(events.max()) + 1)
             sizes.append(file.n_samples)
+            ids |= json.loads(file.attributes.get("component_ids", "{}"))
+        self.attributes = self.attributes | ({"component_ids": json.dumps(ids)} if ids else {})
         # Numbers of the first sample and event of each file in the set
         self._starts, self._first_event = np.cumsum(sizes), np.cumsum(n_events)
         self.n_samples = int(self._starts[-1])

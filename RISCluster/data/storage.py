@@ -143,8 +143,9 @@ def why_closed(path: Path, error: OSError) -> str:
             return "is miniSEED; make spectrograms of it with python -m RISCluster build"
         if start[:4] != b"\x89HDF":
             return (
-                f"{FOREIGN}; make spectrograms of waveforms with python -m RISCluster build, and "
-                "netCDF-4 of classic netCDF with nccopy -k nc4 IN OUT"
+                f"{FOREIGN}; make spectrograms of waveforms with python -m RISCluster build, of "
+                "fibre records with python -m RISCluster cube, and netCDF-4 of classic netCDF with "
+                "nccopy -k nc4 IN OUT"
             )
     return (
         f"can't be opened as HDF5 ({reason_of(error)}); copy or build it again if it was cut "

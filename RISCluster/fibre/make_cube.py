@@ -3,7 +3,7 @@
 import contextlib
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +31,11 @@ CHUNK_VALUES, CHUNK_STEPS = 2**19, 16  # of a chunk of the cube, 2 MB; its steps
 BLOCK_VALUES = 2**24  # samples of the windows, and values of the cube, that are worked on at once
 AXES = ["time", "channel", "frequency"]
 MANY = 10_000  # chunks, from which Zarr has several in a file
+# Settings by which a cube that exists is cut and rechunked
+OF_CUBES = (
+    *(f"records.{key}" for key in ("after", "before", "section", "band", "chunks")),
+    "cube.times", "cube.channels", "data.dataset",
+)  # fmt: skip
 KEPT = ("window_s", "step_s", "sampling_rate")  # attributes of a part
 
 Block = tuple[slice, slice, np.ndarray]  # time steps, channels, and their values
@@ -294,8 +299,14 @@ def holds_cube(path: Path, dataset: str) -> bool:
     return False
 
 
-def cut_cube(path: Path, target: Path, settings: Settings) -> None:
-    """Write a part of a cube, in other chunks or another format."""
+def cut_cube(path: Path, target: Path, settings: Settings, words: Sequence[str] = ()) -> None:
+    """Write a part of a cube, in other chunks or another format; SettingsError for other words."""
+    names = [word.partition("=")[0].lower() for word in words]
+    if unused := [x for x in names if x.startswith("records.") and x not in OF_CUBES]:
+        raise SettingsError(
+            f"command line: {', '.join(unused)}: no effect on {path}, as a cube that exists is "
+            f"only cut and rechunked; allowed: {', '.join(OF_CUBES)}"
+        )
     records, cube = settings.records, settings.cube
     whole = CubeSettings(window=SMALLEST, stride=1, channels=cube.channels, times=cube.times)
     with open_spectrograms(path, "cube", settings.data.dataset, whole) as file:

@@ -15,7 +15,7 @@ import pandas
 
 from ..data.storage import sample_packing
 from ..data.times import SECOND, nanoseconds_to_iso, parse_time, refuse_far_gap
-from ..errors import DataError
+from ..errors import DataError, SettingsError
 from ..io import load_hdf5_filters
 from ..runtime import Progress, log
 from ..settings import RecordsSettings
@@ -129,8 +129,15 @@ def choose_part(
 
 
 def time_in_name(path: Path, pattern: str) -> int:
-    """Time in the name of a file by a pattern of strptime, ns since 1970 UTC, or a DataError."""
-    form = re.escape(pattern)
+    """Time in a file's name, ns since 1970 UTC; DataError or SettingsError where there is none."""
+    form, letters = re.escape(pattern), re.findall("%(.)", pattern)
+    is_date = {*letters} & {*"yY"} and ("j" in letters or {*"md"} <= {*letters})
+    if not is_date or len({*letters}) < len(letters):
+        why = "has a directive twice" if is_date else "gives no whole date"
+        raise SettingsError(
+            f"[records] name_times = {pattern} {why}; allowed: each directive once, with the year "
+            "(%Y or %y) and either month and day (%m, %d) or the day of the year (%j)"
+        )
     for letter, digits in DIGITS.items():
         form = form.replace(f"%{letter}", rf"\d{{{digits}}}")
     try:
@@ -170,7 +177,7 @@ def _join(paths: Sequence[Path], settings: RecordsSettings) -> Series:
     if len(records) > 1 and len(starts) == 1:
         raise DataError(
             f"{first.path}: its start is unknown, or that of all {len(records):,} files; set "
-            "records.name_times to read them from the names of the files"
+            "records.name_times to read date and time from the names of the files"
         )
     rate = float(np.median([record.sampling_rate for record in records]))
     pieces, start = _place(records, rate)

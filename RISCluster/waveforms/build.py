@@ -1,6 +1,7 @@
 """Build a data set of spectrograms and its catalogue from waveform files."""
 
 import contextlib
+import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -86,6 +87,10 @@ def build(
         "source": "spectrograms of waveforms, made by RISCluster",
         "version": __version__, "made_from": made_from,
     }  # fmt: skip
+    if settings.build.components is not None:
+        days = [day for group in groups for day in group]
+        ids = {day.trace_id: [x.trace_id for x in (day, *day.others)] for day in days}
+        attributes["component_ids"] = json.dumps(ids)
     write(target, pieces, grid, attributes)
     parts.remove()
     n, seconds = counts["samples"], time.monotonic() - begin

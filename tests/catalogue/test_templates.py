@@ -1,3 +1,4 @@
+import json
 from types import SimpleNamespace
 
 import h5py
@@ -73,6 +74,22 @@ def export(tmp_path):
     catalogue = Catalogue(SimpleNamespace(table=table, n_clusters=3))
     with open_spectrograms(path) as file:
         yield Export("run", "DEC", catalogue, {2: "slip"}, [], np.ones(n, bool), file)
+
+
+@pytest.mark.parametrize(("names", "stored", "last"), [
+    (["Z", "N"], {"XH.DR01..HHZ": ["XH.DR01..HHZ", "XH.DR01..HH1"]}, "XH.DR01..HH1"),
+    (["Z", "N"], {}, "XH.DR01..HHN"), (["DR01", "DR02"], {}, "XH.DR02..HHZ"),
+])  # fmt: skip
+def test_components_have_their_own_ids(export, tmp_path, names, stored, last):
+    file, one = export.file, export.file.traces
+    file.components, file.attributes = names, {"component_ids": json.dumps(stored)}
+    file.traces = lambda index: (np.stack([one(index)[0]] * 2, 1), *one(index)[1:])
+    file.read_blocks = lambda index: [(index, np.ones((len(index), 2, 16, 20)))]
+    assert write_templates(export, tmp_path / "out") == 4
+    table = pandas.read_csv(tmp_path / "out/templates.csv")
+    found = sorted(x.id for x in obspy.read(tmp_path / "out/cluster_2.mseed"))
+    assert sorted(table["seed_id"][table["label"] == 2]) == found
+    assert {*found[2:]} == {"XH.DR01..HHZ", last}
 
 
 def test_files_of_templates(export, tmp_path):

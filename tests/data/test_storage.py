@@ -32,7 +32,9 @@ def error_of(path) -> str:
 def test_what_is_not_there_damaged_or_not_installed(tmp_path, monkeypatch):
     for path in (tmp_path, tmp_path / "none.h5"):
         assert "no such file or Zarr folder; set data.file" in error_of(path)
-    foreign, damaged = "is neither HDF5 nor Zarr; make", "can't be opened as HDF5 ("
+    foreign = "is neither HDF5 nor Zarr; make spectrograms of waveforms with python -m RISCluster "
+    foreign += "build, of fibre records with python -m RISCluster cube"
+    damaged = "can't be opened as HDF5 ("
     head = b"\x89HDF\r\n\x1a\n\0"
     for content, why in ((b"", foreign), (b"CDF\x01\0", foreign), (head, damaged)):
         (tmp_path / "x.h5").write_bytes(content)

@@ -236,7 +236,7 @@ def test_large_cubes_have_many_chunks_in_a_file(tmp_path, files, monkeypatch):
 # ---- a cube that exists -------------------------------------------------------------------------
 
 
-def test_a_cube_is_cut_and_rechunked_as_records_are(files, cube, tmp_path):
+def test_a_cube_is_cut_and_rechunked_as_records_are(files, cube, tmp_path, capsys):
     names = [f"channel {k}" for k in range(4)]
     if cube.suffix == ".h5":
         names = ["A4", "A6", "A8", "A10"]
@@ -260,6 +260,8 @@ def test_a_cube_is_cut_and_rechunked_as_records_are(files, cube, tmp_path):
         np.testing.assert_array_equal(part.stored.read("all"), expected)
     assert main(command) == 2  # exists already
     assert main([*command, "--overwrite"]) == 0
+    assert main([*command, "--overwrite", "records.power=log", "records.step=1"]) == 2
+    assert "line: records.power, records.step: no effect on " in capsys.readouterr().err
     for words, message in (
         (["section=60-70"], "in records.section = 60-70; allowed: .*; 0 to 55 m"),
         (["before=2021-03-04"], "allowed: 2021-03-04T05:00:00.000000Z to"),

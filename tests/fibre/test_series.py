@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from RISCluster.errors import DataError
+from RISCluster.errors import DataError, SettingsError
 from RISCluster.fibre.series import open_series, time_in_name
 from tests.data.conftest import write_damaged
 from tests.fibre.fibre import AUTO, RATE, SECOND, START, noise, record, records_settings
@@ -63,6 +63,9 @@ def test_times_in_names(tmp_path, name, pattern, time):
     assert time_in_name(tmp_path / name, pattern) == time
     with pytest.raises(DataError, match="its name has no time as records.name_times = %Y%m%d_x"):
         time_in_name(tmp_path / f"20211304_x{name}", "%Y%m%d_x")
+    for bad, why in (("%Y%m%d%d", "twice; allowed: each"), ("%Y_%m", "no whole date")):
+        with pytest.raises(SettingsError, match=f"name_times = {bad} .*{why}"):
+            time_in_name(tmp_path / name, bad)
 
 
 def test_files_that_do_not_fit_to_the_others(tmp_path, lines):

@@ -1,3 +1,5 @@
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -233,6 +235,8 @@ def test_windows_of_all_components(array, tmp_path, logged):
         assert (file.components, file.shape) == (("Z", "N", "E"), (3, 87, 100))
         images, frequency = file.read(0, 5), file.frequency
         traces, rate, _ = file.traces(range(5))
+        ids = json.loads(file.attributes["component_ids"])
+    assert ids["XX.BB..HHZ"] == ["XX.BB..HHZ", "XX.BB..HH1", "XX.BB..HH2"]
     assert (traces.shape, rate) == ((5, 3, 200), RATE)
     first, found = traces[:, 0], rows(tmp_path / "set.csv")  # measures are of the first component
     measured = measure_spectrograms(images[:, 0], frequency) | measure_waveforms(first, RATE)
