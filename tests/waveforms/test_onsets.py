@@ -100,7 +100,7 @@ def test_picks_and_origins_of_quakeml(source, tmp_path, logged):
 
 
 @pytest.mark.parametrize(("text", "word", "error"), [
-    ("time,trace_id\n2016-01-01,YY.C..HHZ", "on=6", "1 row .*1 at traces that .* traces: YY.C..HHZ;"),
+    ("time,trace_id\n2016-01-01,YY.C..HHZ", "on=6", "1 row .*1 at traces .* traces: YY.C..HHZ;"),
     ("time\n2017-01-01", "on=6", "none of 3 station-days, such as XX.* has all components"),
     ("name\na", "on=6", "can't be read as a catalogue: no column of times"),
     ("time\n2016-01-01", "velocity=6", "none of its 1 row .*1 that build.velocity does not use"),
