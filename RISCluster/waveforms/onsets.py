@@ -100,28 +100,41 @@ def onsets_at(
     """Onsets of ``build.catalogue``, rows of `FIELDS`, by trace and midnight of the day (ns).
 
     With ``build.velocity`` those of origins, at `stations`, which have ``locate``; otherwise rows
-    of a trace, station or phase, and rows without one at all traces. DataError where none fits.
+    of a trace, station or phase, and rows without one at all traces. Logs what is left out, but
+    for origins of events with picks, or picks of those with origins. DataError where none fits.
     """
     path = Path(settings.catalogue).expanduser()
-    rows, _ = read_catalogue(path)
-    has_codes = rows["trace_id"] != ""
+    every, _ = read_catalogue(path)
+    has_codes = every["trace_id"] != ""
     if settings.velocity is not None:
-        rows = rows[~has_codes & rows[["latitude", "longitude"]].notna().all(axis=1)]
+        fits = ~has_codes & every[["latitude", "longitude"]].notna().all(axis=1)
+        what = "that build.velocity does not use (picks, or origins without a place)"
     else:
-        rows = rows[has_codes] if has_codes.any() else rows
+        fits = has_codes | (not has_codes.any())
+        what = "without a trace, such as origins, which build.velocity uses"
+    same = every["event"].isin(every["event"][fits & (every["event"] >= 0)])
+    left_out, rows = {what: (~fits & ~same).sum()}, every[fits]
+    if settings.velocity is None:
         patterns = settings.phases.replace(" ", "").split(",")
         fits = rows["phase"].map(lambda x: not x or any(fnmatchcase(x, y) for y in patterns))
+        left_out["of other phases than build.phases"] = (~fits.astype(bool)).sum()
         rows = rows[fits.astype(bool)]
     pairs = [(own, name) for own in rows["trace_id"].unique() for name in _traces(own, trace_ids)]
     traces = pandas.DataFrame(pairs, columns=["own", "trace_id"])
+    left_out["at traces that the waveforms lack"] = (~rows["trace_id"].isin(traces["own"])).sum()
     found = rows.rename(columns={"trace_id": "own"}).merge(traces)
+    notes = ", ".join(f"{n:,} {why}" for why, n in left_out.items() if n)
     if found.empty:
-        names = ", ".join(filter(None, rows["trace_id"].unique()[:3])) or "none"
+        have = (every[key][every[key] != ""].unique()[:3] for key in ("phase", "trace_id"))
+        phases, names = (", ".join(values) or "none" for values in have)
         raise DataError(
-            f"build.catalogue = {path}: none of its {len(rows):,} rows for build.phases and "
-            f"build.velocity fits a trace, as {trace_ids[0]}; its traces: {names}; give another "
-            "catalogue, or build.velocity for origins with latitude and longitude"
+            f"build.catalogue = {path}: none of its {count(len(every), 'row')} fits a trace, such "
+            f"as {trace_ids[0]} (left out: {notes}); its phases: {phases}; its traces: {names}; "
+            "change build.phases, give another catalogue, or build.velocity for origins with "
+            "latitude and longitude"
         )
+    if notes:
+        log.warning(f"{path}: left out of {count(len(every), 'row')}: {notes}")
     if settings.velocity is not None:
         found["onset"] += _travel_times(found, settings.velocity, stations)
     elif (found["own"] == "").all() and (found["event"] < 0).all():  # a time for all stations
@@ -167,7 +180,16 @@ def clean(
 
     Those up to `apart` seconds after the one before of a trace are left out. Returns the numbers.
     """
-    found = [read_catalogue(path) for path in paths]
+    found, n_events = [], 0
+    for path in paths:
+        rows, texts = read_catalogue(path)
+        numbered = rows["event"] >= 0
+        if len(paths) > 1 and numbered.any():  # numbered on from catalogue to catalogue
+            name = next((x for x in texts if x.lower() in COLUMNS["event"]), "event_id")
+            texts = texts.rename(columns={name: "event_id"})
+            texts.loc[numbered, "event_id"] = (rows["event"] + n_events)[numbered].astype(str)
+            n_events += int(rows["event"].max()) + 1
+        found.append((rows, texts))
     rows, texts = (pandas.concat(frames, ignore_index=True) for frames in zip(*found, strict=True))
     rows = rows.sort_values("onset", kind="stable")
     chosen = rows[(rows["onset"] >= start) & (rows["onset"] < end)]

@@ -74,7 +74,7 @@ def test_tables_of_pickers(tmp_path, header, cells, expected):
     assert {own[0][0] for own in found.values()} == {NOON + 60 * SECOND}
 
 
-def test_picks_and_origins_of_quakeml(source, tmp_path):
+def test_picks_and_origins_of_quakeml(source, tmp_path, logged):
     event, time = import_obspy().core.event, import_obspy().UTCDateTime(ns=NOON)
     onsets = [(30, "XX.AAA.00.HHZ", "P"), (60, "XX.AAA.00.HHZ", "S"), (61, "XX.BBB..HHZ", "P")]
     near, far = event.Event(), event.Event()
@@ -88,20 +88,23 @@ def test_picks_and_origins_of_quakeml(source, tmp_path):
     found, counts = made(source, path, "build.phases=P*")
     assert times(found) == ["00:30.00", "01:01.00"]
     assert ({row["event_id"] for row in found}, counts["events"]) == ({"0"}, 1)
+    assert logged("5 rows: 1 of other phases than build.phases, 1 at traces that the waveforms la")
     # The stations are one and two degrees away, of 111.195 km, 18.53 s at 6 km/s.
     lines = "network,station,latitude,longitude", "XX,AAA,1,0", "XX,BBB,2,0"
     stations = read_stations(picks(tmp_path / "s.csv", *lines))
     found, _ = made(source, path, "build.velocity=6", stations=stations)
+    assert logged("of 5 rows: 1 that build.velocity does not use (picks, or origins without a pl")
     assert times(found) == ["00:38.54", "00:38.54", "00:57.06"]
     with pytest.raises(DataError, match=r"velocity = 6: no coordinates of XX.AAA, XX.BBB; set ev"):
         made(source, path, "build.velocity=6")
 
 
 @pytest.mark.parametrize(("text", "word", "error"), [
-    ("time,trace_id\n2016-01-01,YY.C..HHZ", "on=6", "none of its 1 rows .* traces: YY.C..HHZ;"),
+    ("time,trace_id\n2016-01-01,YY.C..HHZ", "on=6", "1 row .*1 at traces .* traces: YY.C..HHZ;"),
     ("time\n2017-01-01", "on=6", "none of 3 station-days, such as XX.* has all components"),
     ("name\na", "on=6", "can't be read as a catalogue: no column of times"),
-    ("time\n2016-01-01", "velocity=6", "none of its 0 rows for"),
+    ("time\n2016-01-01", "velocity=6", "none of its 1 row .*1 that build.velocity does not use"),
+    ("time,phase\n2016-01-01,S", "phases=P*", "1 of other phases .*; its phases: S; its traces: n"),
     ("time\n2016-01-01", "method=slide", "off at most on, and no catalogue with slide"),
 ])  # fmt: skip
 def test_catalogues_that_do_not_fit(source, tmp_path, text, word, error):
@@ -123,5 +126,8 @@ def test_cleaning(tmp_path):
     clean([one, two], target, *everything, 1.0)
     assert len(rows(target)) == 5  # 10.5 s is left out, 11.2 s not
     assert "left out: 3 by time or amp" in clean([one, two], target, *everything[:2], 3.0, 7.0, 0)
+    three = picks(tmp_path / "d.csv", "onset,Event", f"{at(40)},0", f"{at(41)},")
+    clean([picks(two, "onset,event", f"{at(30)},0", f"{at(31)},2"), three], target, *everything, 0)
+    assert [row["event_id"] for row in rows(target)] == ["0", "2", "3", ""]
     with pytest.raises(DataError, match="none of 1 row is left; allowed: .* a column peak_amp"):
         clean([picks(two, "time", at(11))], target, *everything[:2], 1.0, 2.0, 0)
