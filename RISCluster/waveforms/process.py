@@ -162,9 +162,8 @@ def inventory_files(place: str, setting: str = "build.inventory") -> list[Path]:
         return [path]
     files = sorted(filter(is_station_file, path.rglob("*"))) if path.is_dir() else []
     if not files:
-        raise SettingsError(
-            f"{setting} = {place}: no such file, and no folder with StationXML; give another"
-        )
+        folder = "" if setting == "build.catalogue" else ", and no folder with StationXML"
+        raise SettingsError(f"{setting} = {place}: no such file{folder}; give another")
     return files
 
 
