@@ -97,7 +97,7 @@ def overlap(
     width = n_columns or int(columns.max(initial=0)) + 1
     counts = np.zeros(height * width, np.int64)
     for start, row in row_blocks(rows):
-        column = columns[start : start + len(row)].astype(np.int64)
+        row, column = row.astype(np.int64), columns[start : start + len(row)]
         has_both = (row >= 0) & (column >= 0)
         cells = row[has_both] * width + column[has_both]
         counts += np.bincount(cells, minlength=len(counts))

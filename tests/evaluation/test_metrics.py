@@ -18,6 +18,12 @@ def test_scores_by_hand():
     assert found.nmi == pytest.approx(np.log(2) * 2 / 3 / ((np.log(2) + np.log(3)) / 2))
 
 
+def test_tables_of_many_labels_and_of_several_blocks():
+    rows = np.arange(100_000) % 400
+    found = metrics.overlap(rows.astype(np.int16), (rows + 1).astype(np.int16))
+    assert (found.counts[399, 400], found.accuracy, found.n) == (250, 1, 100_000)
+
+
 def test_order_makes_the_table_diagonal_and_no_samples():
     counts = np.array([[0, 0], [1, 9], [8, 1], [3, 0], [0, 4]])
     # Matched: row 1 with column 1, row 2 with column 0; the others by their largest column.
