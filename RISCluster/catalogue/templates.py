@@ -3,7 +3,6 @@
 Letters: N samples of the file, n of a stack, C components, S values of a waveform, F frequencies.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def write_templates(export: Export, folder: Path, align: str = "correlation") ->
             "them with build.traces=yes; allowed: csv, hdf5, quakeml, picks"
         )
     found, rows, n_stacks = _samples(export), [], 0
-    known = json.loads(export.file.attributes.get("component_ids", "{}"))
+    known = export.file.component_ids()
     ids = {x: known.get(x, [x]) for x in {*found["trace_id"]}}  # of the components, if known
     seed_ids = seed_ids_of(sorted({x for each in ids.values() for x in each}), LENGTHS)
     folder.mkdir(parents=True, exist_ok=True)

@@ -123,7 +123,7 @@ def run_cube(arguments: argparse.Namespace) -> None:
     source, target = as_path(words[0]), arguments.output
     if len(words) == 1 and holds_cube(source, settings.data.dataset) and source != target:
         require_new(target, arguments.overwrite)
-        cut_cube(source, target, settings, arguments.words)
+        cut_cube(source, target, settings, split_words(arguments.words)[1])
     else:
         paths = input_files(words, target)
         if not paths:

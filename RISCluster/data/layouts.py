@@ -282,6 +282,16 @@ class SpectrogramFile(contextlib.AbstractContextManager):
             names = [str(name) for name in json.loads(names[0])] if len(names) == 1 else names
         return names
 
+    def component_ids(self) -> dict[str, list[str]]:
+        """Trace ids of all components by that of the first, as `build` has them; or none."""
+        found = None
+        with contextlib.suppress(ValueError, TypeError):
+            found = json.loads(self.attributes.get("component_ids", "null"))
+        if not isinstance(found, dict):
+            return {}
+        n = len(self.components)
+        return {x: ids for x, ids in found.items() if isinstance(ids, list) and len(ids) == n}
+
     def columns_fingerprint(self) -> str:
         """Identity of labels, start times, trace ids and onsets; DataError where one is wrong."""
         digest, names, n = hashlib.sha256(), ["starttime", "trace_id"], self.n_samples

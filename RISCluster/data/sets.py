@@ -94,7 +94,7 @@ class DataSet(SpectrogramFile):
             events = file.column("event_id")
             n_events.append(0 if events is None else int(events.max()) + 1)
             sizes.append(file.n_samples)
-            ids |= json.loads(file.attributes.get("component_ids", "{}"))
+            ids |= file.component_ids()
         self.attributes = self.attributes | ({"component_ids": json.dumps(ids)} if ids else {})
         # Numbers of the first sample and event of each file in the set
         self._starts, self._first_event = np.cumsum(sizes), np.cumsum(n_events)

@@ -131,12 +131,12 @@ def choose_part(
 def time_in_name(path: Path, pattern: str) -> int:
     """Time in a file's name, ns since 1970 UTC; DataError or SettingsError where there is none."""
     form, letters = re.escape(pattern), re.findall("%(.)", pattern)
-    is_date = {*letters} & {*"yY"} and ("j" in letters or {*"md"} <= {*letters})
-    if not is_date or len({*letters}) < len(letters):
-        why = "has a directive twice" if is_date else "gives no whole date"
+    has_year = {*letters} & {*"yY"}
+    if not has_year or len({*letters}) < len(letters):
+        why = "has a directive twice" if has_year else "gives no year"
         raise SettingsError(
             f"[records] name_times = {pattern} {why}; allowed: each directive once, with the year "
-            "(%Y or %y) and either month and day (%m, %d) or the day of the year (%j)"
+            "(%Y or %y), and month and day (%m, %d) or day of the year (%j) if files are shorter"
         )
     for letter, digits in DIGITS.items():
         form = form.replace(f"%{letter}", rf"\d{{{digits}}}")

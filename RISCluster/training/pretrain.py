@@ -7,7 +7,7 @@ import torch
 
 from ..data.loading import SampleSet
 from ..models.autoencoder import AEC
-from ..runtime import log
+from ..runtime import count, log
 from ..settings import AecSettings
 from .common import Context, Training, summed_error
 from .encode import mean_squared_error
@@ -72,8 +72,8 @@ def pretrain(
     training.settings = settings
     most = "" if settings.schedule == "onecycle" else "at most "
     log.info(
-        f"{most}{settings.n_epochs} epochs in batches of {settings.batch_size}, learning rate "
-        f"{settings.lr:.3g}, aec.schedule = {settings.schedule}"
+        f"{most}{count(settings.n_epochs, 'epoch')} in batches of {settings.batch_size}, learning "
+        f"rate {settings.lr:.3g}, aec.schedule = {settings.schedule}"
     )
     while training.running:
         for _, x, n in training.batches():

@@ -51,7 +51,7 @@ def read_catalogue(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
         ) from None
     rows["event"] = rows["event"].fillna(-1).astype(np.int64)
     rows = rows[rows["onset"] != NOT_A_TIME].sort_values("onset", kind="stable")
-    return rows, texts.loc[rows.index]
+    return rows, texts.loc[rows.index]  # keeps the name of the column of events, in attrs
 
 
 def _from_table(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
@@ -71,6 +71,7 @@ def _from_table(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     for note in table.notes:
         log.info(f"{path}: {note}")
     texts = table.cells.set_axis(table.names, axis="columns").reset_index(drop=True)
+    texts.attrs["event"] = None if at["event"] is None else table.names[at["event"]]
     return pandas.DataFrame(rows), texts
 
 
@@ -90,6 +91,7 @@ def _from_events(path: Path) -> tuple[pandas.DataFrame, pandas.DataFrame]:
             rows.append({"onset": pick.time.ns, "trace_id": codes, "phase": hint, "event": number})
     rows = pandas.DataFrame(rows, columns=["onset", "trace_id", "phase", *NUMBERS])
     texts = rows.rename(columns={"event": "event_id"})
+    texts.attrs["event"] = "event_id"
     texts["onset"] = nanoseconds_to_iso(rows["onset"])
     return rows.assign(end=NOT_A_TIME, peak=NOT_A_TIME), texts.astype(object)
 
@@ -183,12 +185,12 @@ def clean(
     found, n_events = [], 0
     for path in paths:
         rows, texts = read_catalogue(path)
-        numbered = rows["event"] >= 0
-        if len(paths) > 1 and numbered.any():  # numbered on from catalogue to catalogue
-            name = next((x for x in texts if x.lower() in COLUMNS["event"]), "event_id")
-            texts = texts.rename(columns={name: "event_id"})
-            texts.loc[numbered, "event_id"] = (rows["event"] + n_events)[numbered].astype(str)
-            n_events += int(rows["event"].max()) + 1
+        name, numbered = texts.attrs["event"], rows["event"] >= 0
+        if len(paths) > 1 and name is not None:  # numbered on from catalogue to catalogue
+            codes, events = pandas.factorize(texts[name].where(numbered))
+            texts[name] = np.where(numbered, (codes + n_events).astype(str), texts[name])
+            texts = texts.drop(columns={"event_id"} - {name}, errors="ignore")
+            texts, n_events = texts.rename(columns={name: "event_id"}), n_events + len(events)
         found.append((rows, texts))
     rows, texts = (pandas.concat(frames, ignore_index=True) for frames in zip(*found, strict=True))
     rows = rows.sort_values("onset", kind="stable")

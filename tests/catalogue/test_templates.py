@@ -78,7 +78,7 @@ def export(tmp_path):
 
 @pytest.mark.parametrize(("names", "stored", "last"), [
     (["Z", "N"], {"XH.DR01..HHZ": ["XH.DR01..HHZ", "XH.DR01..HH1"]}, "XH.DR01..HH1"),
-    (["Z", "N"], {}, "XH.DR01..HHN"), (["DR01", "DR02"], {}, "XH.DR02..HHZ"),
+    (["Z", "N"], ["damaged"], "XH.DR01..HHN"), (["DR01", "DR02"], {}, "XH.DR02..HHZ"),
 ])  # fmt: skip
 def test_components_have_their_own_ids(export, tmp_path, names, stored, last):
     file, one = export.file, export.file.traces

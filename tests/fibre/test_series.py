@@ -63,7 +63,7 @@ def test_times_in_names(tmp_path, name, pattern, time):
     assert time_in_name(tmp_path / name, pattern) == time
     with pytest.raises(DataError, match="its name has no time as records.name_times = %Y%m%d_x"):
         time_in_name(tmp_path / f"20211304_x{name}", "%Y%m%d_x")
-    for bad, why in (("%Y%m%d%d", "twice; allowed: each"), ("%Y_%m", "no whole date")):
+    for bad, why in (("%Y%m%d%d", "twice; allowed: each"), ("%m%d", "gives no year")):
         with pytest.raises(SettingsError, match=f"name_times = {bad} .*{why}"):
             time_in_name(tmp_path / name, bad)
 

@@ -126,8 +126,8 @@ def test_cleaning(tmp_path):
     clean([one, two], target, *everything, 1.0)
     assert len(rows(target)) == 5  # 10.5 s is left out, 11.2 s not
     assert "left out: 3 by time or amp" in clean([one, two], target, *everything[:2], 3.0, 7.0, 0)
-    three = picks(tmp_path / "d.csv", "onset,Event", f"{at(40)},0", f"{at(41)},")
+    three = picks(tmp_path / "d.csv", "onset,Event ID", f"{at(40)},{2**60}", f"{at(41)},")
     clean([picks(two, "onset,event", f"{at(30)},0", f"{at(31)},2"), three], target, *everything, 0)
-    assert [row["event_id"] for row in rows(target)] == ["0", "2", "3", ""]
+    assert [row["event_id"] for row in rows(target)] == ["0", "1", "2", ""]
     with pytest.raises(DataError, match="none of 1 row is left; allowed: .* a column peak_amp"):
         clean([picks(two, "time", at(11))], target, *everything[:2], 1.0, 2.0, 0)
