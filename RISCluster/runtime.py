@@ -17,11 +17,18 @@ LOG_INTERVAL = 30.0  # s between reports of progress where there is no terminal
 
 def start_log(rank: int = 0) -> None:
     """Send this package's messages to standard output, from rank 0 alone."""
-    handler = logging.StreamHandler(sys.stdout) if rank == 0 else logging.NullHandler()
+    handler = _Console(sys.stdout) if rank == 0 else logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)
     log.propagate = False
+
+
+class _Console(logging.StreamHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Go on without the log where `head` has closed the output."""
+        if not isinstance(sys.exception(), BrokenPipeError):
+            super().handleError(record)
 
 
 class Progress(tqdm):

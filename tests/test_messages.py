@@ -8,6 +8,7 @@ import pytest
 
 from RISCluster.distributed import PeerLost
 from RISCluster.errors import DataError, RISClusterError, Stopped, guarded
+from RISCluster.runtime import log, start_log
 from tests.conftest import ROOT
 
 FIELD = "{…}"
@@ -71,6 +72,14 @@ def test_every_message_is_in_the_style():
     found = messages()
     assert not [(place, text, wrong) for place, text, x in found if (wrong := faults(text, x))]
     assert len(found) > 100
+
+
+@pytest.mark.parametrize(("error", "shown"), [(BrokenPipeError, False), (OSError, True)])
+def test_work_goes_on_where_head_closed_the_output(capsys, monkeypatch, error, shown):
+    monkeypatch.setattr("sys.stdout", Mock(write=Mock(side_effect=error)))
+    start_log()
+    log.info("seen by nobody")
+    assert ("Logging error" in capsys.readouterr().err) == shown
 
 
 CODES = [

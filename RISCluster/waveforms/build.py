@@ -197,15 +197,19 @@ def plan(
     days = every = _station_days(of_few_rates(chosen), margin(settings))
     if settings.components is not None:
         days = _with_components(days, settings.components)
-    if days and settings.catalogue is not None:
+        if not days:
+            raise DataError(
+                f"build.components = {', '.join(settings.components)}: none of "
+                f"{count(len(every), 'station-day')}, such as {every[0]}, has them all; choose "
+                "others, or give other files"
+            )
+    if settings.catalogue is not None:
         found = onsets_at(sorted({day.trace_id for day in days}), settings, stations)
         days = [x._replace(given=found[x[:2]]) for x in days if x[:2] in found]
     if not days:
-        components = ", ".join(settings.components or ["none"])
         raise DataError(
-            f"build.components = {components}, build.catalogue = {settings.catalogue}: none of "
-            f"{count(len(every), 'station-day')}, such as {every[0]}, has all components and an "
-            "onset; give others, or other files"
+            f"build.catalogue = {settings.catalogue}: none of {count(len(every), 'station-day')}, "
+            f"such as {every[0]}, has an onset; give another, or other files"
         )
     every = [part for day in days for part in (day, *day.others)]
     n_traces = count(len({day.trace_id for day in every}), "trace")

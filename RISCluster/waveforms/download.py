@@ -148,11 +148,13 @@ def read_credentials(path: Path) -> dict[str, dict[str, str]]:
         found = {name: dict(parser[name]) for name in parser.sections()}
     except (OSError, UnicodeDecodeError, configparser.Error):
         found = {"": {}}
-    if not all(frozenset(keys) in LOGINS for keys in found.values()):
-        raise SettingsError(
-            f"{path}: can't be read as credentials; allowed: sections as [GFZ] with token, "
-            "eida_token, or user and password"
-        )
+    for name, keys in found.items():
+        if frozenset(keys) not in LOGINS:
+            where = f"keys of [{name}]" if name else "can't be read"  # a key may be a secret
+            raise SettingsError(
+                f"{path}: {where}; allowed as credentials: sections such as [GFZ] with token, "
+                "eida_token, or user and password"
+            )
     return found
 
 

@@ -132,8 +132,12 @@ def onsets_at(
         raise DataError(
             f"build.catalogue = {path}: none of its {count(len(every), 'row')} fits a trace, such "
             f"as {trace_ids[0]} (left out: {notes}); its phases: {phases}; its traces: {names}; "
-            "change build.phases, give another catalogue, or build.velocity for origins with "
-            "latitude and longitude"
+            "give another catalogue, or change "
+            + (
+                "build.phases, or build.velocity for origins with latitude and longitude"
+                if settings.velocity is None
+                else "build.velocity to none for picks"
+            )
         )
     if notes:
         log.warning(f"{path}: left out of {count(len(every), 'row')}: {notes}")

@@ -173,7 +173,7 @@ def test_settings_that_do_not_fit_the_data(folder, tmp_path):
         ("on=1000", "no window in 2 station-days: 0 found; .*build.on = 1000"),
         ("length=300", "2 stretches too short; to change that: make build.length, [^=]*$"),
         ("trace_ids=*.HHN", f"no waveforms in 2 files, whose traces are {ID}, {OTHER}; give"),
-        ("components=ZNE", f"none of 2 station-days, such as {ID} 2016-01-01, has all components"),
+        ("components=ZNE", f"none of 2 station-days, such as {ID} 2016-01-01, has them all"),
     ):
         with pytest.raises((DataError, SettingsError), match=text):
             run(folder, tmp_path / "set.h5", f"build.{word}")

@@ -101,9 +101,9 @@ def test_picks_and_origins_of_quakeml(source, tmp_path, logged):
 
 @pytest.mark.parametrize(("text", "word", "error"), [
     ("time,trace_id\n2016-01-01,YY.C..HHZ", "on=6", "1 row .*1 at traces .* traces: YY.C..HHZ;"),
-    ("time\n2017-01-01", "on=6", "none of 3 station-days, such as XX.* has all components"),
+    ("time\n2017-01-01", "on=6", "none of 3 station-days, such as XX.*, has an onset; give"),
     ("name\na", "on=6", "can't be read as a catalogue: no column of times"),
-    ("time\n2016-01-01", "velocity=6", "none of its 1 row .*1 that build.velocity does not use"),
+    ("time\n2016-01-01", "velocity=6", "1 that build.velocity.*; give .*velocity to none"),
     ("time,phase\n2016-01-01,S", "phases=P*", "1 of other phases .*; its phases: S; its traces: n"),
     ("time\n2016-01-01", "method=slide", "off at most on, and no catalogue with slide"),
 ])  # fmt: skip
