@@ -33,7 +33,7 @@ CONFIG = "config.ini"
 INVALIDATED = {
     "data.amplitude data.transform data.standardize data.train_samples": "data",
     "data.validation_fraction cube.*": "data",
-    "aec.n_features aec.latent_activation aec.n_components": "network",
+    "aec.n_features aec.latent_activation aec.n_components aec.align_times": "network",
     "run.seed run.precision": "result",
     "run.* data.* report.* build.archive": "nothing",
     "*": "result",
@@ -308,6 +308,7 @@ class AecSettings:
     n_features: int = 9
     latent_activation: str = "linear"
     n_components: Auto | int = "auto"
+    align_times: str = "auto"
     initial_weights: str = "none"
     n_epochs: Auto | int = "auto"
     batch_size: Auto | int = "auto"

@@ -39,7 +39,13 @@ METRICS = {
 SPACE = ("data.file", "data.amplitude", "data.transform")
 NEEDS = {
     **dict.fromkeys(("mse", "validation_mse"), (*SPACE, "data.standardize")),
-    "silhouette_latent": (*SPACE, "aec.n_features", "aec.n_components", "n_clusters"),
+    "silhouette_latent": (
+        *SPACE,
+        "aec.n_features",
+        "aec.n_components",
+        "aec.align_times",
+        "n_clusters",
+    ),
     **dict.fromkeys(("neighbour_agreement_of_gmm", "neighbour_agreement"), SPACE),
     "calinski_harabasz_data": (*SPACE, "n_clusters"),
     "accuracy": ("data.file", "n_clusters"),

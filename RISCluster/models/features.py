@@ -2,16 +2,18 @@
 
 Principal components of the smoothed spectrogram, with a larger weight of quiet frequencies, and of
 its modulation spectrum (how fast the amplitude at each frequency varies), which does not depend on
-the time of the event in its window.
+the time of the event in its window. Where events differ in time and duration, the time axis of the
+smoothed spectrograms can be aligned first.
 
 Letters: N samples, C components of a sample, F frequency bins, T time bins, M modulation
-frequencies, P principal components.
+frequencies, P principal components, R = C * F rows.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as nnf
 from scipy.ndimage import gaussian_filter1d
 from sklearn.decomposition import PCA
 from torch import nn
@@ -20,6 +22,9 @@ SMOOTHING = 2 / 87, 4 / 100  # standard deviation along frequency and time, frac
 MIN_BACKGROUND = 0.1  # of the mean amplitude
 MODULATION_BINS = 4  # time bins per modulation frequency: up to 1 / 4 cycles per time bin
 MIN_MODULATIONS = 2  # the mean over time, and one more
+ALIGNED_SMOOTHING = 0.02  # standard deviation of the energy over time, fraction of the axis
+MIN_RATE = 0.3  # at which an aligned axis advances where there is no energy, of the mean rate
+MAX_VARIANCE_RATIO = 0.85  # of aligned spectrograms to those that are not
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,49 @@ def modulation_spectrum(x: torch.Tensor) -> torch.Tensor:
     return torch.fft.rfft(x.float())[..., :n].abs().sqrt()
 
 
+def energy_sums(n_times: int) -> torch.Tensor:
+    """Matrix (T, T) that smooths energies of each time and sums them up to that time."""
+    width = ALIGNED_SMOOTHING * n_times
+    smooth = gaussian_filter1d(np.eye(n_times), width, axis=0, mode="nearest")
+    return torch.from_numpy((np.tri(n_times) @ smooth).astype(np.float32))
+
+
+def align_times(x: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
+    """Resample amplitudes (N, R, T) along time so that their energy arrives at a constant rate.
+
+    Energy is the square of what exceeds the mean of the row. Times with none advance at `MIN_RATE`
+    of the mean rate. Each spectrogram keeps its norm. `sums` are those of `energy_sums`: cumulative
+    sums of PyTorch are not deterministic on a GPU.
+    """
+    n, tiny = x.shape[-1], torch.finfo(x.dtype).tiny
+    energy = (x - x.mean(-1, keepdim=True)).clamp_min(0).square().sum(1)
+    arrived = energy @ sums.T
+    even = torch.arange(1, n + 1, device=x.device) / n
+    share = arrived / arrived[:, -1:].clamp_min(tiny)
+    edges = nnf.pad((1 - MIN_RATE) * share + MIN_RATE * even, (1, 0))  # of the bins, 0 to 1
+    edges = edges / edges[:, -1:]
+    wanted = (even - 0.5 / n).expand(len(x), n).contiguous()
+    bins = torch.searchsorted(edges, wanted).clamp(1, n)
+    low, high = edges.gather(1, bins - 1), edges.gather(1, bins)
+    times = bins - 1.5 + (wanted - low) / (high - low)
+    times = times.nan_to_num().clamp(0, n - 1)  # of samples that are not finite
+    left = times.floor().long()
+    weight = (times - left)[:, None]
+    here, behind = (each[:, None].expand(x.shape) for each in (left, (left + 1).clamp_max(n - 1)))
+    aligned = x.gather(-1, here) * (1 - weight) + x.gather(-1, behind) * weight
+    before, after = (torch.linalg.vector_norm(y, dim=(1, 2), keepdim=True) for y in (x, aligned))
+    return aligned * (before / after.clamp_min(tiny))
+
+
 class FixedFeatures(nn.Module):
     """Principal components of smoothed spectrograms and of modulation spectra, set by `fit`.
 
-    Buffers: scaled principal axes `smoothed` (P, R * T) and `modulation` (P, R * M) of R = C * F
-    rows, `centre` (P,) of the latter, `mean` (R, T) and `scale` of the standardisation.
+    Buffers: scaled principal axes `smoothed` (P, R * T) and `modulation` (P, R * M), `centre` (P,)
+    of the latter, `mean` (R, T) and `scale` of the standardisation. `aligned` is whether smoothed
+    spectrograms have aligned times.
     """
+
+    aligned = False
 
     def __init__(self, n_rows: int, n_times: int, sizes: FixedFeatureSizes):
         super().__init__()
@@ -64,22 +106,38 @@ class FixedFeatures(nn.Module):
         self.register_buffer("centre", torch.zeros(sizes.modulation))
         self.register_buffer("mean", torch.zeros(n_rows, n_times))
         self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("sums", energy_sums(n_times), persistent=False)
+
+    def get_extra_state(self) -> torch.Tensor:
+        """What `state_dict` holds besides buffers: `aligned`."""
+        return torch.tensor(self.aligned)
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        """Inverse of `get_extra_state`."""
+        self.aligned = bool(state)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Components (N, P + P) of standardised spectrograms (N, C, F, T)."""
         with torch.autocast(x.device.type, enabled=False):  # exact under mixed precision too
             x = x.flatten(1, 2).float()
-            modulation = modulation_spectrum(x * self.scale + self.mean).flatten(1)
+            amplitude = x * self.scale + self.mean
+            modulation = modulation_spectrum(amplitude).flatten(1)
             components = modulation @ self.modulation.T - self.centre
+            if self.aligned:
+                x = (align_times(amplitude, self.sums) - self.mean) / self.scale
             return torch.cat([x.flatten(1) @ self.smoothed.T, components], 1)
 
     def fit(
-        self, x: torch.Tensor, mean: torch.Tensor | None, scale: float, spread: float, seed: int
-    ) -> None:
+        self, x: torch.Tensor, mean: torch.Tensor | None, scale: float, spread: float, seed: int,
+        align: str = "no",
+    ) -> float:  # fmt: skip
         """Compute the principal axes of standardised training samples (N, C, F, T) on the CPU.
 
         The components of each kind get the root mean square distance `spread` from their mean, so
         that neither dominates distances. The decomposition is randomised (Halko et al. 2011).
+        `align` is whether to align times, {"auto", "yes", "no"}: automatically where the variance
+        of the smoothed spectrograms, relative to their mean square, falls to less than
+        `MAX_VARIANCE_RATIO` of what it was. Returned is that fraction.
         """
         if mean is not None:
             self.mean.copy_(mean.reshape(self.mean.shape))
@@ -90,14 +148,22 @@ class FixedFeatures(nn.Module):
             for n, share in zip(x.shape[2:], SMOOTHING, strict=True)
         )
         f = np.kron(np.eye(x.shape[1], dtype=np.float32), f)  # of each component
-        smooth = f @ images.numpy() @ t.T
         amplitude = images * self.scale + self.mean
+        shown = torch.cat([align_times(part, self.sums) for part in amplitude.split(256)])
+        both = [_relative_variance(f @ each.numpy() @ t.T) for each in (shown, amplitude)]
+        ratio = both[0] / both[1] if both[1] else 1.0
+        self.aligned = align == "yes" or (align == "auto" and ratio < MAX_VARIANCE_RATIO)
+        if self.aligned:
+            images = (shown - self.mean) / self.scale
+        else:
+            shown = amplitude
+        smooth = f @ images.numpy() @ t.T
         # Components of the weighted spectrogram are those of two copies of equal variance: itself,
         # and divided by the background, the median amplitude of each frequency. The first alone is
         # dominated by the loudest frequencies of the noise, the second by the quietest.
-        rows = amplitude.numpy().swapaxes(0, 1)
+        rows = shown.numpy().swapaxes(0, 1)
         background = np.array([np.median(row) for row in rows], np.float64)
-        mean_amplitude = np.abs(amplitude.numpy()).mean(dtype=np.float64)
+        mean_amplitude = np.abs(shown.numpy()).mean(dtype=np.float64)
         background = np.maximum(background / (mean_amplitude or 1.0), MIN_BACKGROUND)
         variance = smooth.var(axis=0).sum(axis=1)
         relative = variance.sum() / (variance / background**2).sum() if variance.any() else 1.0
@@ -110,6 +176,12 @@ class FixedFeatures(nn.Module):
         axes, centre = _principal_axes(spectra, len(self.modulation), spread, seed)
         self.modulation.copy_(torch.from_numpy(axes))
         self.centre.copy_(torch.from_numpy(axes @ centre))
+        return ratio
+
+
+def _relative_variance(images: np.ndarray) -> float:
+    """Variance of images (N, R, T) over the mean square."""
+    return float(images.var(axis=0).sum() / max(np.square(images).sum(axis=(1, 2)).mean(), 1e-30))
 
 
 def _principal_axes(

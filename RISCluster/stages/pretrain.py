@@ -119,7 +119,7 @@ def _train(session: Session, data: _Data) -> None:
     result = pretrain(model, *sets, settings.aec, session.context, data.variance)
     model.load_state_dict(result.best_weights)
     if model.encoder.fixed is not None:
-        fitted = session.ranks.rank0(lambda: _fitted_features(model, data, session.seed))
+        fitted = session.ranks.rank0(lambda: _fitted_features(session, model, data))
         model.encoder.fixed.load_state_dict(fitted)
     metrics = {
         "n_samples": session.file.n_samples,
@@ -148,9 +148,10 @@ def _train(session: Session, data: _Data) -> None:
     session.ranks.rank0(write)
 
 
-def _fitted_features(model: AEC, data: _Data, seed: int) -> dict[str, torch.Tensor]:
+def _fitted_features(session: Session, model: AEC, data: _Data) -> dict[str, torch.Tensor]:
     """Fixed features of a trained network, fitted to its training samples."""
     shape, device = model.shape, next(model.parameters()).device
+    align = session.settings.aec.align_times
     log.info(f"fitting principal components to {data.n_fitted:,} training samples")
     positions = np.linspace(0, len(data.train) - 1, data.n_fitted).astype(int)
     chosen = data.train.take(data.train.index[positions])
@@ -159,5 +160,10 @@ def _fitted_features(model: AEC, data: _Data, seed: int) -> dict[str, torch.Tens
         parts = [model.encoder.learnt(part.to(device)) for part in x.split(256)]
     spread = float(torch.cat(parts).double().var(0).sum().sqrt())
     features = shape.fixed_features()
-    features.fit(x, data.preparation.mean, data.preparation.scale, spread, seed)
+    about = data.preparation.mean, data.preparation.scale, spread, session.seed, align
+    ratio = features.fit(x, *about)
+    log.info(
+        f"times of smoothed spectrograms {'are' if features.aligned else 'not'} aligned: their "
+        f"variance would be {ratio:.2f} of what it is without (aec.align_times = {align})"
+    )
     return features.state_dict()

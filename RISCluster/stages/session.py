@@ -203,7 +203,8 @@ class Session:
 def set_up_torch(settings: Settings) -> None:
     """Memory, threads and deterministic algorithms of this process."""
     keep_freed_memory()
-    torch.use_deterministic_algorithms(settings.run.deterministic)
+    if settings.run.deterministic != torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(settings.run.deterministic)  # imports much of PyTorch
     if settings.data.cpu_threads != "auto":
         torch.set_num_threads(max(1, settings.data.cpu_threads))
 
