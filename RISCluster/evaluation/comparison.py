@@ -37,15 +37,10 @@ METRICS = {
 }
 # What runs must have in common for a metric to be compared: settings, data, number of clusters
 SPACE = ("data.file", "data.amplitude", "data.transform")
+LATENT = ("aec.n_features", "aec.n_components", "aec.align_times")
 NEEDS = {
     **dict.fromkeys(("mse", "validation_mse"), (*SPACE, "data.standardize")),
-    "silhouette_latent": (
-        *SPACE,
-        "aec.n_features",
-        "aec.n_components",
-        "aec.align_times",
-        "n_clusters",
-    ),
+    "silhouette_latent": (*SPACE, *LATENT, "n_clusters"),
     **dict.fromkeys(("neighbour_agreement_of_gmm", "neighbour_agreement"), SPACE),
     "calinski_harabasz_data": (*SPACE, "n_clusters"),
     "accuracy": ("data.file", "n_clusters"),

@@ -10,13 +10,14 @@ Letters: N samples of the file, m of them measured, K clusters, F x T bins.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas
 import torch
+from sklearn.metrics import calinski_harabasz_score
 from sklearn.metrics.pairwise import euclidean_distances
 
 from ..data.layouts import READ_ROWS, SpectrogramFile
@@ -49,29 +50,19 @@ def measure(values: np.ndarray, labels: np.ndarray, n_clusters: int) -> np.ndarr
     return np.r_[means, values.mean()]
 
 
-def calinski_harabasz(samples: SampleSet, labels: np.ndarray, n_clusters: int) -> float:
-    """Variance between clusters over variance within, each per degree of freedom.
+def calinski_harabasz(samples: SampleSet, labels: np.ndarray, n_bins: int) -> float:
+    """Calinski-Harabasz index in data space of at most `HELD` bytes of samples, drawn at random.
 
-    In data space, at constant memory; standardisation does not change it. `labels` (N,) are those
-    of every sample of the file. NaN for fewer than two clusters, or no variance within them.
+    `labels` (N,) are those of every sample of the file. NaN for fewer than two clusters, or as many
+    as samples.
     """
-
-    def blocks() -> Iterable[tuple[np.ndarray, np.ndarray]]:
-        for positions, x in samples.in_order(0, len(samples), READ_ROWS):
-            index = samples.index[positions.cpu().numpy()]
-            yield labels[index], x.flatten(1).double().cpu().numpy()
-
-    totals, counts = 0.0, np.zeros(n_clusters)
-    for members, x in blocks():
-        counts += np.bincount(members, minlength=n_clusters)
-        totals = totals + np.eye(n_clusters)[members].T @ x
-    means = totals / np.maximum(counts, 1)[:, None]
-    within = sum(float(np.square(x - means[member]).sum()) for member, x in blocks())
-    n, k = counts.sum(), np.count_nonzero(counts)
-    if k < 2 or n <= k or within == 0:
+    positions = subsample(len(samples), max(3, int(HELD / (8 * n_bins))), 0)
+    some = samples.take(samples.index[positions])
+    parts = [x.flatten(1).double().cpu() for _, x in some.in_order(0, len(some), READ_ROWS)]
+    members = labels[some.index]
+    if not 1 < len(np.unique(members)) < len(members):
         return float("nan")
-    between = float((counts * np.square(means - totals.sum(0) / n).sum(1)).sum())
-    return between / (k - 1) / (within / (n - k))
+    return float(calinski_harabasz_score(torch.cat(parts).numpy(), members))
 
 
 def deviations(

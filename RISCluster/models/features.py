@@ -78,12 +78,10 @@ def align_times(x: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
     wanted = (even - 0.5 / n).expand(len(x), n).contiguous()
     bins = torch.searchsorted(edges, wanted).clamp(1, n)
     low, high = edges.gather(1, bins - 1), edges.gather(1, bins)
-    times = bins - 1.5 + (wanted - low) / (high - low)
-    times = times.nan_to_num().clamp(0, n - 1)  # of samples that are not finite
-    left = times.floor().long()
-    weight = (times - left)[:, None]
-    here, behind = (each[:, None].expand(x.shape) for each in (left, (left + 1).clamp_max(n - 1)))
-    aligned = x.gather(-1, here) * (1 - weight) + x.gather(-1, behind) * weight
+    place = (bins - 1 + (wanted - low) / (high - low)) / n  # in time, 0 to 1
+    grid = torch.stack([2 * place - 1, torch.zeros_like(place)], -1)[:, None]
+    aligned = nnf.grid_sample(x[:, :, None], grid, padding_mode="border", align_corners=False)
+    aligned = aligned[:, :, 0]
     before, after = (torch.linalg.vector_norm(y, dim=(1, 2), keepdim=True) for y in (x, aligned))
     return aligned * (before / after.clamp_min(tiny))
 

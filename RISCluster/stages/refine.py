@@ -1,6 +1,7 @@
 """The DEC stage: refine encoder and centroids together, label every sample."""
 
 import copy
+import math
 import shutil
 from functools import partial
 
@@ -103,7 +104,7 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
         "neighbour_agreement": agreement[1],
         "neighbour_agreement_of_gmm": agreement[0],
         "label_change_from_gmm": label_change(np.concatenate(old)[usable], labels[usable]),
-        "calinski_harabasz_data": calinski_harabasz(samples, labels, k),
+        "calinski_harabasz_data": calinski_harabasz(samples, labels, math.prod(file.shape)),
         "tol": session.settings.dec.tol,
     }
     if is_mixture := isinstance(labeller, Mixture):

@@ -23,7 +23,7 @@ def test_measure_by_hand():
     np.testing.assert_allclose(found, [2, 10, np.nan, np.nan, 14 / 3])
 
 
-def test_calinski_harabasz():
+def test_calinski_harabasz(monkeypatch):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((50, 4, 5)).astype(np.float32)
     index, labels = np.arange(50) * 2, np.full(100, -1)
@@ -31,8 +31,10 @@ def test_calinski_harabasz():
     device = torch.device("cpu")
     samples = SampleSet(index, torch.from_numpy(x)[:, None], torch.arange(50), device)
     expected = calinski_harabasz_score(x.reshape(50, -1), labels[index])
-    assert performance.calinski_harabasz(samples, labels, 4) == pytest.approx(expected, rel=1e-5)
-    assert np.isnan(performance.calinski_harabasz(samples, np.zeros(100, int), 4))
+    assert performance.calinski_harabasz(samples, labels, 20) == pytest.approx(expected, rel=1e-5)
+    assert np.isnan(performance.calinski_harabasz(samples, np.zeros(100, int), 20))
+    monkeypatch.setattr(performance, "HELD", 30 * 20 * 8)
+    assert performance.calinski_harabasz(samples, labels, 20) != pytest.approx(expected, rel=1e-2)
 
 
 def test_deviations_by_hand(tmp_path):

@@ -5,7 +5,7 @@ from RISCluster.data.layouts import open_spectrograms
 from RISCluster.data.loading import Preparation
 from RISCluster.errors import CheckpointError
 from RISCluster.models.autoencoder import AEC, DEC, ClusteringLayer, NetworkShape, initialise
-from RISCluster.models.checkpoint import load_initial_weights, load_model, save_model
+from RISCluster.models.checkpoint import load_initial_weights, load_model, load_weights, save_model
 from RISCluster.models.features import FixedFeatureSizes
 from tests.conftest import blobs, write_samples
 
@@ -28,6 +28,7 @@ def test_models_of_stages(tmp_path, kind):
     torch.testing.assert_close(trained.model(x), model(x), rtol=0, atol=0)
     if kind == "DEC":
         torch.testing.assert_close(trained.model.clustering.as_latents(), centroids)
+    load_weights(model, {k: v for k, v in model.state_dict().items() if "_extra" not in k}, path)
     with pytest.raises(CheckpointError, match=f"holds {kind} model, not"):
         load_model(path, {"AEC": "DEC", "DEC": "AEC"}[kind])
     wide = write_samples(tmp_path / "wide.h5", torch.ones(3, 16, 33).numpy())

@@ -50,6 +50,52 @@ def test_components_of_smoothed_spectrograms_and_of_modulation_spectra():
         assert float(part.var(0).sum().sqrt()) == pytest.approx(2.0, rel=1e-3)
 
 
+def stretched(n=60):
+    """An event of two bands, one after the other, at any time and of any duration: (n, 1, F, T)."""
+    rng = np.random.default_rng(1)
+    x = np.abs(rng.normal(0, 0.01, (n, F, T)))
+    for each in x:
+        start, length = rng.integers(0, 20), rng.integers(3, 10)
+        each[2:4, start : start + length] += 1
+        each[7:9, start + length : start + 2 * length] += 1
+    return torch.from_numpy(x[:, None].astype(np.float32))
+
+
+def test_times_are_aligned():
+    x, sums = stretched()[:, 0], fixed.energy_sums(T)
+    aligned = fixed.align_times(x, sums)
+    torch.testing.assert_close(aligned.norm(dim=(1, 2)), x.norm(dim=(1, 2)))
+    correlation = [np.corrcoef(y.flatten(1).numpy()).mean() for y in (x, aligned)]
+    assert correlation[0] < 0.5 < 0.85 < correlation[1]
+    halves = aligned[:, 2:4, : T // 2].sum((1, 2)) / aligned[:, 2:4].sum((1, 2))
+    assert float(halves.min()) > 0.85  # the first band is in the first half, the energy is equal
+    even = torch.ones(1, F, T) * torch.arange(1, F + 1)[:, None]
+    for same in (even, torch.zeros(1, F, T)):
+        torch.testing.assert_close(fixed.align_times(same, sums), same)
+    assert fixed.align_times(torch.full((1, F, T), torch.nan), sums).isnan().all()
+    assert fixed.align_times(x[:, :, :1], fixed.energy_sums(1)).shape == (60, F, 1)
+
+
+def test_times_are_aligned_where_spectrograms_are_more_alike_then():
+    features, x = FixedFeatures(F, T, SIZES), stretched()
+    plain = features.fit(x, None, 1.0, 1.0, 0, "no"), features(x)
+    assert features.fit(torch.rand(60, 1, F, T), None, 1.0, 1.0, 0, "auto") > 0.85
+    assert not features.aligned
+    assert features.fit(x, None, 1.0, 1.0, 0, "auto") == plain[0] < 0.5
+    copy = FixedFeatures(F, T, SIZES)
+    copy.load_state_dict(features.state_dict())
+    assert copy.aligned
+    torch.testing.assert_close(copy(x), features(x), rtol=0, atol=0)
+    assert torch.equal(copy(x)[:, 3:], plain[1][:, 3:])  # of the modulation
+    widths = (0, SMOOTHING[0] * F, SMOOTHING[1] * T)
+    shown = fixed.align_times(x[:, 0], features.sums).numpy()
+    smooth = gaussian_filter(shown, widths, mode="nearest")
+    background = np.median(shown.transpose(0, 2, 1).reshape(-1, F), axis=0) / shown.mean()
+    copies = smooth, smooth / np.maximum(background, 0.1)[:, None]
+    flat = [each.reshape(60, -1) / np.sqrt(each.var(axis=0).sum()) for each in copies]
+    assert_components(copy(x)[:, :3].double().numpy(), np.hstack(flat))
+
+
 def test_modulation_spectrum():
     x = torch.tensor([[[3.0, 1.0, 3.0, 1.0, 3.0, 1.0, 3.0, 1.0]]])
     torch.testing.assert_close(fixed.modulation_spectrum(x), torch.tensor([[[4.0, 0.0]]]))
