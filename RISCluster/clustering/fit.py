@@ -203,13 +203,9 @@ def choose_final_labels(
 
 
 def fit_mixtures(
-    folder: Path,
-    latents: np.ndarray,
-    blocks: Sequence[int],
-    numbers: list[int],
-    settings: Settings,
-    stop: StopRequest,
-) -> tuple[dict[int, Mixture], list[Criteria], Trees | None]:
+    folder: Path, latents: np.ndarray, blocks: Sequence[int], numbers: list[int],
+    settings: Settings, stop: StopRequest,
+) -> tuple[dict[int, Mixture], list[Criteria], Trees | None]:  # fmt: skip
     """Mixture of each number of clusters, their criteria, and the trees; None for k-means.
 
     Latents (N, D), float64, have `blocks` of features, see `grow_trees`. Trees and mixtures are

@@ -103,12 +103,9 @@ def fit_kmeans(latents: np.ndarray, n_clusters: int, n_init: int, seed: int) -> 
 
 
 def fit_mixture(
-    latents: np.ndarray,
-    labels: np.ndarray,
-    n_clusters: int,
-    shrinkage: float = SHRINKAGE,
+    latents: np.ndarray, labels: np.ndarray, n_clusters: int, shrinkage: float = SHRINKAGE,
     max_steps: int = MAX_ITERATIONS,
-) -> Mixture:
+) -> Mixture:  # fmt: skip
     """Mixture of latents (N, D), by expectation maximisation from labels (N,), -1 for none.
 
     Each covariance is shrunk towards the pooled one, as by an inverse Wishart prior (Fraley and

@@ -66,12 +66,9 @@ def calinski_harabasz(samples: SampleSet, labels: np.ndarray, n_bins: int) -> fl
 
 
 def deviations(
-    file: SpectrogramFile,
-    preparation: Preparation,
-    index: np.ndarray,
-    labellings: Sequence[tuple[np.ndarray, int]],
-    seed: int = 0,
-) -> list[tuple[np.ndarray, pandas.DataFrame]]:
+    file: SpectrogramFile, preparation: Preparation, index: np.ndarray,
+    labellings: Sequence[tuple[np.ndarray, int]], seed: int = 0,
+) -> list[tuple[np.ndarray, pandas.DataFrame]]:  # fmt: skip
     """Compare the samples `index` (m,), ascending, with the means of their clusters.
 
     `labellings` are labels (m,) and K. Returns for each of them the means (K, [C,] F, T), and mse,

@@ -19,14 +19,10 @@ NO_DATA = {"facecolor": "0.9", "edgecolor": "0.7", "hatch": "///", "linewidth": 
 
 
 def occurrence_series(
-    edges: np.ndarray,
-    panels: Sequence[tuple[str, np.ndarray, int]],
-    has_data: np.ndarray,
-    interval: str,
-    environment: Sequence[tuple[str, np.ndarray]] = (),
-    moments: Sequence[tuple[np.datetime64, str]] = (),
-    log_axis: bool = False,
-) -> Figure:
+    edges: np.ndarray, panels: Sequence[tuple[str, np.ndarray, int]], has_data: np.ndarray,
+    interval: str, environment: Sequence[tuple[str, np.ndarray]] = (),
+    moments: Sequence[tuple[np.datetime64, str]] = (), log_axis: bool = False,
+) -> Figure:  # fmt: skip
     """Counts of clusters over time in panels, and environmental series below.
 
     `edges` (B + 1,) are datetime64; of each panel the title, counts (B,) and the label; `has_data`
@@ -64,12 +60,9 @@ def occurrence_series(
 
 
 def profiles(
-    hours: np.ndarray,
-    months: np.ndarray,
-    labels: Sequence[int],
-    titles: Sequence[str],
+    hours: np.ndarray, months: np.ndarray, labels: Sequence[int], titles: Sequence[str],
     everything: tuple[np.ndarray, np.ndarray],
-) -> Figure:
+) -> Figure:  # fmt: skip
     """Share of each cluster's samples in each hour of the day and each month of the year.
 
     `hours` (24, k) and `months` (12, k) are counts, and `everything` the samples of all clusters,

@@ -30,12 +30,9 @@ SHOWN = 12  # lengths of a window
 
 
 def reconstructions(
-    file: SpectrogramFile,
-    inputs: np.ndarray,
-    latents: np.ndarray,
-    outputs: np.ndarray,
+    file: SpectrogramFile, inputs: np.ndarray, latents: np.ndarray, outputs: np.ndarray,
     titles: Sequence[str],
-) -> Figure:
+) -> Figure:  # fmt: skip
     """Samples in rows: input (n, F, T), latents (n, D), reconstruction (n, F, T)."""
     n = len(inputs)
     figure = new(9, 1.7 * n + 0.8)
@@ -58,13 +55,9 @@ def reconstructions(
 
 
 def gallery(
-    file: SpectrogramFile,
-    members: Sequence[np.ndarray],
-    labels: Sequence[int],
-    headings: Sequence[str],
-    n_columns: int,
-    title: str,
-) -> Figure:
+    file: SpectrogramFile, members: Sequence[np.ndarray], labels: Sequence[int],
+    headings: Sequence[str], n_columns: int, title: str,
+) -> Figure:  # fmt: skip
     """Members of each cluster, (n, F, T) with n at most `n_columns`, in a row for each cluster."""
     figure = new(1.45 * n_columns + 1.1, 1.15 * len(members) + 1.1)
     grid = figure.subplots(len(members), n_columns, squeeze=False)
@@ -89,13 +82,9 @@ def gallery(
 
 
 def means_and_centroids(
-    file: SpectrogramFile,
-    means: np.ndarray,
-    decoded: np.ndarray,
-    labels: Sequence[int],
-    headings: Sequence[str],
-    unit: str,
-) -> Figure:
+    file: SpectrogramFile, means: np.ndarray, decoded: np.ndarray, labels: Sequence[int],
+    headings: Sequence[str], unit: str,
+) -> Figure:  # fmt: skip
     """Mean spectrograms of clusters (k, F, T), NaN for none, beside their decoded centroids."""
     figure = new(8, 1.5 * len(labels) + 1.2)
     grid = figure.subplots(len(labels), 2, squeeze=False, sharex=True, sharey=True)

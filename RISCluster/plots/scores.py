@@ -107,12 +107,9 @@ def selection_curves(rows: Sequence[Criteria], chosen: int, criterion: str) -> F
 
 
 def known_classes(
-    counts: np.ndarray,
-    labels: Sequence[int],
-    titles: Sequence[str],
-    classes: Sequence[str],
+    counts: np.ndarray, labels: Sequence[int], titles: Sequence[str], classes: Sequence[str],
     title: str,
-) -> Figure:
+) -> Figure:  # fmt: skip
     """Counts of samples by cluster and known class, (K, C), shaded by their share of the cluster.
 
     Titles of clusters have frames in their colours.

@@ -34,12 +34,9 @@ def combinations(session: Session) -> dict[str, Session]:
 
 
 def run_sweep(
-    session: Session,
-    work: Callable[[Session], None],
-    results: list[str],
-    best: Callable,
+    session: Session, work: Callable[[Session], None], results: list[str], best: Callable,
     criterion: str,
-) -> None:
+) -> None:  # fmt: skip
     """Do the `work` of a stage that has begun, once or for each combination of its lists.
 
     Then the `results` of the run with the `best` (min or max) `criterion` of metrics.json become
