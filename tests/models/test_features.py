@@ -50,38 +50,27 @@ def test_components_of_smoothed_spectrograms_and_of_modulation_spectra():
         assert float(part.var(0).sum().sqrt()) == pytest.approx(2.0, rel=1e-3)
 
 
-def stretched(n=60):
-    """An event of two bands, one after the other, at any time and of any duration: (n, 1, F, T)."""
-    rng = np.random.default_rng(1)
-    x = np.abs(rng.normal(0, 0.01, (n, F, T)))
-    for each in x:
-        start, length = rng.integers(0, 20), rng.integers(3, 10)
-        each[2:4, start : start + length] += 1
-        each[7:9, start + length : start + 2 * length] += 1
-    return torch.from_numpy(x[:, None].astype(np.float32))
-
-
 def test_times_are_aligned():
-    x, sums = stretched()[:, 0], fixed.energy_sums(T)
+    x, sums = bursts()[:, 0], fixed.energy_sums(T)
     aligned = fixed.align_times(x, sums)
     torch.testing.assert_close(aligned.norm(dim=(1, 2)), x.norm(dim=(1, 2)))
-    correlation = [np.corrcoef(y.flatten(1).numpy()).mean() for y in (x, aligned)]
-    assert correlation[0] < 0.5 < 0.85 < correlation[1]
-    halves = aligned[:, 2:4, : T // 2].sum((1, 2)) / aligned[:, 2:4].sum((1, 2))
-    assert float(halves.min()) > 0.85  # the first band is in the first half, the energy is equal
-    even = torch.ones(1, F, T) * torch.arange(1, F + 1)[:, None]
+    alike = [np.corrcoef(each[::3].flatten(1).numpy()).mean() for each in (x, aligned)]
+    assert alike[0] < 0.5 < 0.8 < alike[1]  # bursts of one band
+    halves = aligned[::3, :3, : T // 2].sum((1, 2)) / aligned[::3, :3].sum((1, 2))
+    torch.testing.assert_close(halves, torch.full((20,), 0.5), atol=0.2, rtol=0)
+    even = torch.eye(10).repeat(1, T // 10)[None]  # the same energy at all times
     for same in (even, torch.zeros(1, F, T)):
-        torch.testing.assert_close(fixed.align_times(same, sums), same)
+        torch.testing.assert_close(fixed.align_times(same, sums), same, atol=1e-4, rtol=0)
     assert fixed.align_times(torch.full((1, F, T), torch.nan), sums).isnan().all()
     assert fixed.align_times(x[:, :, :1], fixed.energy_sums(1)).shape == (60, F, 1)
 
 
 def test_times_are_aligned_where_spectrograms_are_more_alike_then():
-    features, x = FixedFeatures(F, T, SIZES), stretched()
+    features, x = FixedFeatures(F, T, SIZES), bursts(180)[::3]
     plain = features.fit(x, None, 1.0, 1.0, 0, "no"), features(x)
     assert features.fit(torch.rand(60, 1, F, T), None, 1.0, 1.0, 0, "auto") > 0.85
     assert not features.aligned
-    assert features.fit(x, None, 1.0, 1.0, 0, "auto") == plain[0] < 0.5
+    assert features.fit(x, None, 1.0, 1.0, 0, "auto") == plain[0] < 0.8
     copy = FixedFeatures(F, T, SIZES)
     copy.load_state_dict(features.state_dict())
     assert copy.aligned
