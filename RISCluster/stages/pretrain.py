@@ -163,7 +163,7 @@ def _fitted_features(session: Session, model: AEC, data: _Data) -> dict[str, tor
     about = data.preparation.mean, data.preparation.scale, spread, session.seed, align
     ratio = features.fit(x, *about)
     log.info(
-        f"times of smoothed spectrograms {'are' if features.aligned else 'not'} aligned: their "
+        f"times of smoothed spectrograms are {'' if features.aligned else 'not '}aligned: their "
         f"variance would be {ratio:.2f} of what it is without (aec.align_times = {align})"
     )
     return features.state_dict()

@@ -14,7 +14,7 @@ def network(folder):
     return torch.load(folder / "AEC/model.pt", weights_only=True)["network"]
 
 
-def test_every_stage_has_the_same_fixed_features(finished):
+def test_every_stage_has_the_same_fixed_features(finished, capsys):
     folder = finished().run_folder
     assert network(folder)["fixed"] == {"smoothed": 10, "modulation": 10}
     before, refined = (np.load(folder / stage / "latent.npy") for stage in ("GMM", "DEC"))
@@ -24,6 +24,9 @@ def test_every_stage_has_the_same_fixed_features(finished):
     spread = before.astype(float).var(0)
     learnt, smoothed, modulation = spread[:3].sum(), spread[3:13].sum(), spread[13:].sum()
     np.testing.assert_allclose([smoothed, modulation], learnt, rtol=0.2)
+    for align in ("yes", "no"):  # a choice of the user
+        run_aec(finished(f"run.name={align}", f"aec.align_times={align}", "aec.n_epochs=1"))
+        assert f"are {'' if align == 'yes' else 'not '}aligned: " in capsys.readouterr().out
 
 
 def test_a_file_without_a_time_axis_has_none_unless_asked_for(small_file, make_settings, capsys):
