@@ -308,7 +308,7 @@ class AecSettings:
     n_features: int = 9
     latent_activation: str = "linear"
     n_components: Auto | int = "auto"
-    align_times: str = "auto"
+    align_times: Auto | bool = "auto"
     initial_weights: str = "none"
     n_epochs: Auto | int = "auto"
     batch_size: Auto | int = "auto"

@@ -58,7 +58,7 @@ class Trial:
         x = (x - x.mean()) / x.std()
         self.kind, model = kind, AEC(NetworkShape(16, 20, 3, "linear", FIXED))
         initialise(model, 0)
-        model.encoder.fixed.fit(x, x[:, 0].mean(0), 1.0, 1.0, 0, "yes")
+        model.encoder.fixed.fit(x, x[:, 0].mean(0), 1.0, 1.0, 0, True)
         known = model.encoder.fixed(x)
         if kind == "dec":
             centroids = torch.randn(3, 7, generator=torch.Generator().manual_seed(0))

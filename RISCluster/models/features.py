@@ -127,15 +127,15 @@ class FixedFeatures(nn.Module):
 
     def fit(
         self, x: torch.Tensor, mean: torch.Tensor | None, scale: float, spread: float, seed: int,
-        align: str = "no",
+        align: bool | str = False,
     ) -> float:  # fmt: skip
         """Compute the principal axes of standardised training samples (N, C, F, T) on the CPU.
 
         The components of each kind get the root mean square distance `spread` from their mean, so
         that neither dominates distances. The decomposition is randomised (Halko et al. 2011).
-        `align` is whether to align times, {"auto", "yes", "no"}: automatically where the variance
-        of the smoothed spectrograms, relative to their mean square, falls to less than
-        `MAX_VARIANCE_RATIO` of what it was. Returned is that fraction.
+        `align` is whether to align times; "auto" does where the variance of the smoothed
+        spectrograms, relative to their mean square, falls to less than `MAX_VARIANCE_RATIO` of what
+        it was. Returned is that fraction.
         """
         if mean is not None:
             self.mean.copy_(mean.reshape(self.mean.shape))
@@ -150,7 +150,7 @@ class FixedFeatures(nn.Module):
         shown = torch.cat([align_times(part, self.sums) for part in amplitude.split(256)])
         both = [_relative_variance(f @ each.numpy() @ t.T) for each in (shown, amplitude)]
         ratio = both[0] / both[1] if both[1] else 1.0
-        self.aligned = align == "yes" or (align == "auto" and ratio < MAX_VARIANCE_RATIO)
+        self.aligned = ratio < MAX_VARIANCE_RATIO if align == "auto" else bool(align)
         if self.aligned:
             images = (shown - self.mean) / self.scale
         else:

@@ -17,7 +17,7 @@ from ..models.autoencoder import AEC, NetworkShape, initialise, n_parameters
 from ..models.checkpoint import load_initial_weights, save_model
 from ..models.features import possible_sizes
 from ..runtime import log
-from ..settings import Settings
+from ..settings import Settings, as_text
 from ..training.encode import mean_squared_error
 from ..training.pretrain import PLATEAU, pretrain
 from .session import Session, open_session
@@ -164,6 +164,6 @@ def _fitted_features(session: Session, model: AEC, data: _Data) -> dict[str, tor
     ratio = features.fit(x, *about)
     log.info(
         f"times of smoothed spectrograms are {'' if features.aligned else 'not '}aligned: their "
-        f"variance would be {ratio:.2f} of what it is without (aec.align_times = {align})"
+        f"variance would be {ratio:.2f} of what it is without (aec.align_times = {as_text(align)})"
     )
     return features.state_dict()

@@ -67,7 +67,7 @@ def test_times_are_aligned():
 
 def test_times_are_aligned_where_spectrograms_are_more_alike_then():
     features, x = FixedFeatures(F, T, SIZES), bursts(180)[::3]
-    plain = features.fit(x, None, 1.0, 1.0, 0, "no"), features(x)
+    plain = features.fit(x, None, 1.0, 1.0, 0), features(x)
     assert features.fit(torch.rand(60, 1, F, T), None, 1.0, 1.0, 0, "auto") > 0.85
     assert not features.aligned
     assert features.fit(x, None, 1.0, 1.0, 0, "auto") == plain[0] < 0.8
