@@ -57,14 +57,11 @@ def test_a_lost_process_is_an_error_for_users(tmp_path):
     assert [bool(re.fullmatch(text, found)) for found in texts] == [True, True]
 
 
-@pytest.mark.parametrize(
-    ("found", "setting", "local_rank", "text"),
-    [
-        (1, "auto", 1, "PyTorch sees 1 GPU(s), and process 1 of this machine needs cuda:1; start"),
-        (1, "cuda:1", 0, "cuda:1: PyTorch sees 1 GPU(s)"),
-        (2, "cuda:1", 1, "cuda:1: 2 processes need a GPU each; allowed: auto, cuda, cpu"),
-    ],
-)
+@pytest.mark.parametrize(("found", "setting", "local_rank", "text"), [
+    (1, "auto", 1, "PyTorch sees 1 GPU(s), and process 1 of this machine needs cuda:1; start"),
+    (1, "cuda:1", 0, "cuda:1: PyTorch sees 1 GPU(s)"),
+    (2, "cuda:1", 1, "cuda:1: 2 processes need a GPU each; allowed: auto, cuda, cpu"),
+])  # fmt: skip
 def test_a_missing_gpu(monkeypatch, found, setting, local_rank, text):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: found > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: found)

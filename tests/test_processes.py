@@ -142,14 +142,11 @@ def test_two_are_stopped_and_another_number_resumes(tmp_path, reference, stage, 
     assert_same(folder / "Outputs/r", reference, stage)
 
 
-@pytest.mark.parametrize(
-    ("fault", "at", "epoch", "cause"),
-    [
-        ("killed", 3 * STEPS["AEC"] + 2, 3, "PeerLost: torchrun: another process of this run has"),
-        # A block while loading from disk, one for the mean, then two an epoch.
-        ("unreadable", 6, 1, "DataError: s.h5: block can't be read\n"),
-    ],
-)
+@pytest.mark.parametrize(("fault", "at", "epoch", "cause"), [
+    ("killed", 3 * STEPS["AEC"] + 2, 3, "PeerLost: torchrun: another process of this run has"),
+    # A block while loading from disk, one for the mean, then two an epoch.
+    ("unreadable", 6, 1, "DataError: s.h5: block can't be read\n"),
+])  # fmt: skip
 def test_an_end_of_one_process_ends_the_others(tmp_path, fault, at, epoch, cause):
     folder = new_folder(tmp_path / fault)
     arguments = "AEC", ("data.loadmode=disk",), fault, at

@@ -80,29 +80,26 @@ def test_words_replace_the_file_and_later_words_earlier_ones(write):
     assert load_settings(path, ["aec.patience=10"]).aec.patience == 10  # the default
 
 
-@pytest.mark.parametrize(
-    ("name", "texts", "allowed"),
-    [
-        ("aec.lr", ("0", "nan", "fast", "", "1,x"), "a number above 0; several with commas are"),
-        ("aec.n_epochs", ("1.5", "-1"), "a whole number from 0"),
-        ("aec.n_features", ("4097",), "a whole number from 1 to 4,096"),
-        ("data.validation_fraction", ("0", "1"), "a number above 0 to below 1"),
-        ("data.amplitude", ("cubic",), "linear | sqrt | log"),
-        ("data.after", ("noon",), "a time such as"),
-        ("run.device", ("gpu", "cuda:"), "auto | cpu | cuda, or cuda:N"),
-        ("run.name", ("a/b", "..", "a\tb", "-o"), "a folder name"),
-        ("gmm.n_clusters", ("20-2", "0-3", "2-", "2-2000000000"), "numbers of clusters"),
-        ("build.bandpass", ("20-3", "3", "-1-3", "a-b"), "low-high in Hz"),
-        ("build.pre_filter", ("1,2,3", "1,2,4,3", "1,2,3,4,5"), "four ascending frequencies"),
-        ("build.components", ("Z", "ZZ"), "letters"),
-        ("cube.channels", ("5", "1:2:3:4", "1:2:0", "a:"), "start:stop:step"),
-        ("records.order", ("time",), "auto | time,channel | channel,time"),
-        ("report.samples", ("-1", "5-3", "a", "0-200"), "none, or indices from 0"),
-        ("report.seasons", ("12-2,1-3",), "seasons without a month in common"),
-        ("report.span", ("2016", "20170101/20160101", "2016-01-01/2017-01-01T00Z"), "two times"),
-        ("report.moments", ("storm", ","), "times and names"),
-    ],
-)
+@pytest.mark.parametrize(("name", "texts", "allowed"), [
+    ("aec.lr", ("0", "nan", "fast", "", "1,x"), "a number above 0; several with commas are"),
+    ("aec.n_epochs", ("1.5", "-1"), "a whole number from 0"),
+    ("aec.n_features", ("4097",), "a whole number from 1 to 4,096"),
+    ("data.validation_fraction", ("0", "1"), "a number above 0 to below 1"),
+    ("data.amplitude", ("cubic",), "linear | sqrt | log"),
+    ("data.after", ("noon",), "a time such as"),
+    ("run.device", ("gpu", "cuda:"), "auto | cpu | cuda, or cuda:N"),
+    ("run.name", ("a/b", "..", "a\tb", "-o"), "a folder name"),
+    ("gmm.n_clusters", ("20-2", "0-3", "2-", "2-2000000000"), "numbers of clusters"),
+    ("build.bandpass", ("20-3", "3", "-1-3", "a-b"), "low-high in Hz"),
+    ("build.pre_filter", ("1,2,3", "1,2,4,3", "1,2,3,4,5"), "four ascending frequencies"),
+    ("build.components", ("Z", "ZZ"), "letters"),
+    ("cube.channels", ("5", "1:2:3:4", "1:2:0", "a:"), "start:stop:step"),
+    ("records.order", ("time",), "auto | time,channel | channel,time"),
+    ("report.samples", ("-1", "5-3", "a", "0-200"), "none, or indices from 0"),
+    ("report.seasons", ("12-2,1-3",), "seasons without a month in common"),
+    ("report.span", ("2016", "20170101/20160101", "2016-01-01/2017-01-01T00Z"), "two times"),
+    ("report.moments", ("storm", ","), "times and names"),
+])  # fmt: skip
 def test_the_error_of_a_value_names_what_is_allowed(name, texts, allowed):
     section, key = name.split(".")
     for text in texts:

@@ -25,17 +25,14 @@ def piece(first, values):
 LONG, INSIDE, PAIR = piece(0, range(8)), piece(3, [3, 4]), piece(0, [0, 1])
 
 
-@pytest.mark.parametrize(
-    ("pieces", "expected", "removed"),
-    [
-        ([LONG, INSIDE, piece(8, [8])], [(0, [*range(9)])], {}),  # the last joins the long one
-        ([LONG, piece(3, [3, 9])], [(0, [0, 1, 2]), (5, [5, 6, 7])], {processing.DISAGREE: 2}),
-        ([piece(0, [0, np.nan, 2])], [(0, [0]), (2, [2])], {processing.NOT_FINITE: 1}),
-        # Less than half a sample off is no gap.
-        ([PAIR, piece(2.4, [2, 3])], [(0, [0, 1, 2, 3])], {}),
-        ([PAIR, piece(2.6, [2, 3])], [(0, [0, 1]), (2.6, [2, 3])], {}),
-    ],
-)
+@pytest.mark.parametrize(("pieces", "expected", "removed"), [
+    ([LONG, INSIDE, piece(8, [8])], [(0, [*range(9)])], {}),  # the last joins the long one
+    ([LONG, piece(3, [3, 9])], [(0, [0, 1, 2]), (5, [5, 6, 7])], {processing.DISAGREE: 2}),
+    ([piece(0, [0, np.nan, 2])], [(0, [0]), (2, [2])], {processing.NOT_FINITE: 1}),
+    # Less than half a sample off is no gap.
+    ([PAIR, piece(2.4, [2, 3])], [(0, [0, 1, 2, 3])], {}),
+    ([PAIR, piece(2.6, [2, 3])], [(0, [0, 1]), (2.6, [2, 3])], {}),
+])  # fmt: skip
 def test_pieces_within_another_or_beside_it(pieces, expected, removed):
     counts = Counter()
     waves = join(pieces, counts, None)
@@ -220,14 +217,11 @@ def test_other_instruments_are_left_out(tmp_path, logged):
         run(tmp_path / "BDG.mseed", tmp_path / "n.h5", *words)
 
 
-@pytest.mark.parametrize(
-    ("epochs", "site", "gains"),
-    [
-        ([(5, 20, 1.0)], NONE, [(0, None), (5, 1), (20, None)]),
-        ([(*NONE, 1.0)], (5, 20), [(0, None), (5, 1), (20, None)]),
-        ([(5, None, 1.0), (10, 20, 2.0)], NONE, [(0, None), (5, 1), (10, 2), (20, 1)]),
-    ],
-)
+@pytest.mark.parametrize(("epochs", "site", "gains"), [
+    ([(5, 20, 1.0)], NONE, [(0, None), (5, 1), (20, None)]),
+    ([(*NONE, 1.0)], (5, 20), [(0, None), (5, 1), (20, None)]),
+    ([(5, None, 1.0), (10, 20, 2.0)], NONE, [(0, None), (5, 1), (10, 2), (20, 1)]),
+])  # fmt: skip
 def test_epochs_of_a_part_of_the_data(tmp_path, epochs, site, gains):
     """Of those that overlap the later is used."""
     epochs = [(*times, sensitivity(gain)) for *times, gain in epochs]

@@ -55,15 +55,12 @@ def test_a_slice_of_one_trace(tmp_path):
     assert read_traces(path, MIDNIGHT - 9 * SECOND, MIDNIGHT - 8 * SECOND) == {}
 
 
-@pytest.mark.parametrize(
-    ("name", "trace_id", "sizes"),
-    [
-        # Headers that touch are lost where they are read alone: obspy merges traces without data.
-        ("reftek/tests/data/225051000_00008656", ".KW1..EH0", [3165, 892, 2743]),
-        ("gse2/tests/data/acc.gse", ".GRB1..BZ", [6000]),  # codes are filled up with blanks
-        ("ascii/tests/data/slist.ascii", "XX.TEST..BHZ", [635]),  # without length of records
-    ],
-)
+@pytest.mark.parametrize(("name", "trace_id", "sizes"), [
+    # Headers that touch are lost where they are read alone: obspy merges traces without data.
+    ("reftek/tests/data/225051000_00008656", ".KW1..EH0", [3165, 892, 2743]),
+    ("gse2/tests/data/acc.gse", ".GRB1..BZ", [6000]),  # codes are filled up with blanks
+    ("ascii/tests/data/slist.ascii", "XX.TEST..BHZ", [635]),  # without length of records
+])  # fmt: skip
 def test_test_files_of_obspy(name, trace_id, sizes):
     path = Path(obspy.__file__).parent / "io" / name
     if not path.exists():

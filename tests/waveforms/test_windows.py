@@ -28,15 +28,12 @@ def test_windows_are_centred_on_the_peaks(trigger):
 
 
 # The window of the event at 118.6 s reaches 0.5 s over the end, that at 117 s into the taper.
-@pytest.mark.parametrize(
-    ("events", "dead_time", "edge", "peaks", "n"),
-    [
-        ((30, 36, 60), 4, 100, [1500, 1800, 3000], 0),
-        ((30, 36, 60), 10, 100, [1500, 3000], 0),  # no event begins in the dead time of another
-        ((30, 114.5, 118.6), 1, 0, [1500, 5725], 1),
-        ((30, 117), 1, 100, [1500], 1),
-    ],
-)
+@pytest.mark.parametrize(("events", "dead_time", "edge", "peaks", "n"), [
+    ((30, 36, 60), 4, 100, [1500, 1800, 3000], 0),
+    ((30, 36, 60), 10, 100, [1500, 3000], 0),  # no event begins in the dead time of another
+    ((30, 114.5, 118.6), 1, 0, [1500, 5725], 1),
+    ((30, 117), 1, 100, [1500], 1),
+])  # fmt: skip
 def test_windows_that_are_left_out(events, dead_time, edge, peaks, n):
     found, n_out, _ = windows(120, events, f"dead_time={dead_time}", edge=edge)
     assert (found.peak.tolist(), n_out) == (peaks, n)
