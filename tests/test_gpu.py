@@ -173,8 +173,9 @@ def test_encoding_waits_once(tmp_path, gpu):
 def test_batches_are_larger_on_a_gpu():
     given = load_settings(None).aec
     assert [with_defaults(given, 999, where).batch_size for where in (CPU, GPU)] == [64, 64]
-    for n, batch_size in ((1000, 16), (40_000, 256), (110_000, 1024)):
+    for n, batch_size, most in ((1000, 16, 80), (40_000, 256, 76), (160_000, 1024, 76)):
         settings = with_defaults(given, n, GPU)
+        assert with_defaults(given, n, GPU, has_fixed=False).n_epochs == most
         assert (settings.schedule, settings.batch_size) == ("onecycle", batch_size)
         assert settings.lr == pytest.approx(0.004 * (batch_size / 64) ** 0.5)
         assert with_defaults(given, n, CPU).batch_size == min(batch_size, 64)

@@ -22,8 +22,9 @@ BATCH_SIZES = {"cpu": (16, 64), "cuda": (16, 1024)}
 BATCH_SIZE = 64  # of the other schedules
 MIN_STEPS = 100  # of an epoch
 LR = {"onecycle": 0.004, "plateau": 0.001, "constant": 0.001}  # of `BATCH_SIZE` samples
-ONE_CYCLE_EPOCHS = 30, 80  # more for small sets, up to `ONE_CYCLE_STEPS` in all
-ONE_CYCLE_STEPS = 2000
+ONE_CYCLE_EPOCHS = 30, 80  # more for small sets, up to these steps in all
+# Without fixed features, as of pictures, clusters depend on the learnt ones alone.
+ONE_CYCLE_STEPS, STEPS_WITHOUT_FIXED = 2000, 12000
 MAX_EPOCHS = 500  # of the other schedules
 # Training samples from which ``auto`` is one-cycle. Of fewer, the validation loss can be lowest
 # long before the last epoch, while the learning rate is still high.
@@ -61,7 +62,8 @@ def pretrain(
     `variance` is the mean squared error of the mean spectrogram. A signal raises `Stopped`, a loss
     that is not finite `TrainingError`.
     """
-    settings = with_defaults(settings, len(samples), context.ranks.device)
+    has_fixed = model.encoder.fixed is not None
+    settings = with_defaults(settings, len(samples), context.ranks.device, has_fixed)
     start = Pretraining(batch_size=settings.batch_size, lr=settings.lr)
     training = Training(model, samples, settings, context, ("mse",), COLUMNS, start)
     is_resumed, result = training.resume(), training.result
@@ -105,8 +107,10 @@ def pretrain(
     return result
 
 
-def with_defaults(settings: AecSettings, n: int, device: torch.device) -> AecSettings:
-    """Settings with values for ``auto``, for `n` training samples on a device."""
+def with_defaults(
+    settings: AecSettings, n: int, device: torch.device, has_fixed: bool = True
+) -> AecSettings:
+    """Settings with values for ``auto``: `n` training samples, with or without fixed features."""
     batch_size, lr, n_epochs = settings.batch_size, settings.lr, settings.n_epochs
     schedule = settings.schedule
     if schedule == "auto":
@@ -120,7 +124,8 @@ def with_defaults(settings: AecSettings, n: int, device: torch.device) -> AecSet
         lr = LR[schedule] * (math.sqrt(batch_size / BATCH_SIZE) if is_cycle else 1)
     if n_epochs == "auto":
         low, high = ONE_CYCLE_EPOCHS
-        n_epochs = min(high, max(low, ONE_CYCLE_STEPS * batch_size // n))
+        steps = ONE_CYCLE_STEPS if has_fixed else STEPS_WITHOUT_FIXED
+        n_epochs = min(high, max(low, steps * batch_size // n))
         n_epochs = n_epochs if is_cycle else MAX_EPOCHS
     own = {"schedule": schedule, "batch_size": batch_size, "lr": lr, "n_epochs": n_epochs}
     return replace(settings, **own)

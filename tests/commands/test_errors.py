@@ -45,7 +45,6 @@ def folder(tmp_path_factory, made_run):
     (DOWNLOAD, f"{CENTRE}: can't list stations: No FDSN services"),
     ("info missing.h5", "DataError: missing.h5: no such file"),
     ("info small.h5 das.h5 --picture x.png", "--picture is of one file"),
-    ("info small.h5 --picture small.h5/x.png", "can't be written"),
     ("predict small.h5 --run run -o l.txt", "a name that ends with .csv"),
     ("predict --follow no --run run -o l.csv", "--follow needs a folder that exists"),
     ("predict x.h5 --follow . --run run -o l.csv", "give files to label as one set, or"),
