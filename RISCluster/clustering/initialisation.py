@@ -43,6 +43,7 @@ EM_STEPS = 2
 PATCHES_PER_CLUSTER = 8  # with fewer, patches hold samples of two clusters; with more, noise
 MAX_PATCHES = 400  # or one per cluster: joining takes their number cubed
 MIN_SEPARATION = 1e-3  # of neighbours; less is not measured
+CLEARLY_FEWER = 0.9  # separated neighbours, of those of the consensus
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def fit_from_trees(
     Ward's criterion divides large clusters before it separates small ones. Joining patches that
     have many neighbours in common does not, but where clusters touch it joins them through a few
     samples in between. Joined patches are used if log(s1 / s2) > L1 - L2, no cluster is lost, and
-    s2 < s1 also where expectation maximisation of some latents has converged: it divides clusters
+    s2 < 0.9 s1 where expectation maximisation of some latents has converged: it divides clusters
     that were joined by chance. s is the share of separated neighbours (1 - `neighbour_agreement`),
     L the mean log-likelihood of a latent, of the consensus (1) and of the joined patches (2).
     """
@@ -183,7 +184,7 @@ def fit_from_trees(
         return first
     some = np.union1d(trees.index, subsample(len(latents), MAX_CONVERGED_SIZE, seed))
     (_, s1, _), (_, s2, _) = fit(some, MAX_ITERATIONS)
-    return second if s2 < s1 else first
+    return second if s2 < CLEARLY_FEWER * s1 else first
 
 
 @threadpool_limits.wrap(limits=1)

@@ -24,7 +24,7 @@ MODULATION_BINS = 4  # time bins per modulation frequency: up to 1 / 4 cycles pe
 MIN_MODULATIONS = 2  # the mean over time, and one more
 ALIGNED_SMOOTHING = 0.02  # standard deviation of the energy over time, fraction of the axis
 MIN_RATE = 0.3  # at which an aligned axis advances where there is no energy, of the mean rate
-MAX_VARIANCE_RATIO = 0.85  # of aligned spectrograms to those that are not
+MAX_VARIANCE_RATIO = 0.85  # of aligned spectrograms to others
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,9 @@ def align_times(x: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
     low, high = edges.gather(1, bins - 1), edges.gather(1, bins)
     place = (bins - 1 + (wanted - low) / (high - low)) / n  # in time, 0 to 1
     grid = torch.stack([2 * place - 1, torch.zeros_like(place)], -1)[:, None]
-    aligned = nnf.grid_sample(x[:, :, None], grid, padding_mode="border", align_corners=False)
-    aligned = aligned[:, :, 0]
-    before, after = (torch.linalg.vector_norm(y, dim=(1, 2), keepdim=True) for y in (x, aligned))
-    return aligned * (before / after.clamp_min(tiny))
+    y = nnf.grid_sample(x[:, :, None], grid, padding_mode="border", align_corners=False)[:, :, 0]
+    before, after = (torch.linalg.vector_norm(each, dim=(1, 2), keepdim=True) for each in (x, y))
+    return y * (before / after.clamp_min(tiny))
 
 
 class FixedFeatures(nn.Module):
