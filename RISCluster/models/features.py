@@ -2,8 +2,7 @@
 
 Principal components of the smoothed spectrogram, with a larger weight of quiet frequencies, and of
 its modulation spectrum (how fast the amplitude at each frequency varies), which does not depend on
-the time of the event in its window. Where events differ in time and duration, the time axis of the
-smoothed spectrograms can be aligned first.
+the time of the event in its window. Times of the smoothed spectrograms can be aligned first.
 
 Letters: N samples, C components of a sample, F frequency bins, T time bins, M modulation
 frequencies, P principal components, R = C * F rows.
@@ -13,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as nnf
 from scipy.ndimage import gaussian_filter1d
 from sklearn.decomposition import PCA
 from torch import nn
@@ -23,7 +21,7 @@ MIN_BACKGROUND = 0.1  # of the mean amplitude
 MODULATION_BINS = 4  # time bins per modulation frequency: up to 1 / 4 cycles per time bin
 MIN_MODULATIONS = 2  # the mean over time, and one more
 ALIGNED_SMOOTHING = 0.02  # standard deviation of the energy over time, fraction of the axis
-MIN_RATE = 0.3  # at which an aligned axis advances where there is no energy, of the mean rate
+MIN_RATE = 0.3  # of aligned times where no energy arrives, of the mean rate
 MAX_VARIANCE_RATIO = 0.85  # of aligned spectrograms to others
 
 
@@ -64,25 +62,27 @@ def energy_sums(n_times: int) -> torch.Tensor:
 def align_times(x: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
     """Resample amplitudes (N, R, T) along time so that their energy arrives at a constant rate.
 
-    Energy is the square of what exceeds the mean of the row. Times with none advance at `MIN_RATE`
-    of the mean rate. Each spectrogram keeps its norm. `sums` are those of `energy_sums`: cumulative
-    sums of PyTorch are not deterministic on a GPU.
+    Energy is the square of what exceeds the mean of the row; times with none advance at `MIN_RATE`.
+    Norms are kept. `sums`: of `energy_sums`, as PyTorch's are not deterministic on a GPU.
     """
     n, tiny = x.shape[-1], torch.finfo(x.dtype).tiny
+    peak = x.abs().amax(dim=(1, 2), keepdim=True).clamp_min(tiny)
+    x = x / peak  # squares of float32 overflow and underflow
     energy = (x - x.mean(-1, keepdim=True)).clamp_min(0).square().sum(1)
     arrived = energy @ sums.T
     even = torch.arange(1, n + 1, device=x.device) / n
     share = arrived / arrived[:, -1:].clamp_min(tiny)
-    edges = nnf.pad((1 - MIN_RATE) * share + MIN_RATE * even, (1, 0))  # of the bins, 0 to 1
+    edges = nn.functional.pad((1 - MIN_RATE) * share + MIN_RATE * even, (1, 0))  # 0 to 1
     edges = edges / edges[:, -1:]
     wanted = (even - 0.5 / n).expand(len(x), n).contiguous()
     bins = torch.searchsorted(edges, wanted).clamp(1, n)
     low, high = edges.gather(1, bins - 1), edges.gather(1, bins)
     place = (bins - 1 + (wanted - low) / (high - low)) / n  # in time, 0 to 1
     grid = torch.stack([2 * place - 1, torch.zeros_like(place)], -1)[:, None]
-    y = nnf.grid_sample(x[:, :, None], grid, padding_mode="border", align_corners=False)[:, :, 0]
+    inputs = x[:, :, None], grid
+    y = nn.functional.grid_sample(*inputs, padding_mode="border", align_corners=False)[:, :, 0]
     before, after = (torch.linalg.vector_norm(each, dim=(1, 2), keepdim=True) for each in (x, y))
-    return y * (before / after.clamp_min(tiny))
+    return y * (peak * before / after.clamp_min(tiny))
 
 
 class FixedFeatures(nn.Module):

@@ -164,6 +164,6 @@ def _fitted_features(session: Session, model: AEC, data: _Data) -> dict[str, tor
     ratio = features.fit(x, *about)
     log.info(
         f"times of smoothed spectrograms are {'' if features.aligned else 'not '}aligned: their "
-        f"variance would be {ratio:.2f} of what it is without (aec.align_times = {as_text(align)})"
+        f"variance with it is {ratio:.2f} of that without (aec.align_times = {as_text(align)})"
     )
     return features.state_dict()

@@ -49,7 +49,6 @@ def folder(tmp_path_factory, made_run):
     ("predict --follow no --run run -o l.csv", "--follow needs a folder that exists"),
     ("predict x.h5 --follow . --run run -o l.csv", "give files to label as one set, or"),
     ("predict --follow . --run run -o l.csv --overwrite", "--overwrite is not allowed"),
-    ("pretrain data.file=none.h5", "DataError: none.h5: no such file"),
     ("pretrain --config no.ini", "no.ini: can't be read as settings: No such file"),
     ("pretrain run.device=cuda:99 data.file=small.h5", "PyTorch sees"),
     ("pretrain data.file=small.h5 run.folder=das.h5", "can't be written"),
