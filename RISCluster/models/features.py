@@ -67,7 +67,7 @@ def align_times(x: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
     """
     n, tiny = x.shape[-1], torch.finfo(x.dtype).tiny
     peak = x.abs().amax(dim=(1, 2), keepdim=True).clamp_min(tiny)
-    x = x / peak  # squares of float32 overflow and underflow
+    x = x / peak  # for the squares
     energy = (x - x.mean(-1, keepdim=True)).clamp_min(0).square().sum(1)
     arrived = energy @ sums.T
     even = torch.arange(1, n + 1, device=x.device) / n
@@ -109,9 +109,9 @@ class FixedFeatures(nn.Module):
         """What `state_dict` holds besides buffers: `aligned`."""
         return torch.tensor(self.aligned)
 
-    def set_extra_state(self, state: torch.Tensor) -> None:
-        """Inverse of `get_extra_state`."""
-        self.aligned = bool(state)
+    def _load_from_state_dict(self, state: dict, prefix: str, *rest: object) -> None:
+        self.aligned = bool(state.pop(f"{prefix}_extra_state", False))  # none of old files
+        super()._load_from_state_dict(state, prefix, *rest)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Components (N, P + P) of standardised spectrograms (N, C, F, T)."""
@@ -178,7 +178,8 @@ class FixedFeatures(nn.Module):
 
 def _relative_variance(images: np.ndarray) -> float:
     """Variance of images (N, R, T) over the mean square."""
-    return float(images.var(axis=0).sum() / max(np.square(images).sum(axis=(1, 2)).mean(), 1e-30))
+    images = images / (np.abs(images).max() or 1.0)  # squares of float32 overflow and underflow
+    return float(images.var(axis=0).sum() / (np.square(images).sum(axis=(1, 2)).mean() or 1.0))
 
 
 def _principal_axes(

@@ -121,6 +121,8 @@ def _train(session: Session, data: _Data) -> None:
     if model.encoder.fixed is not None:
         fitted = session.ranks.rank0(lambda: _fitted_features(session, model, data))
         model.encoder.fixed.load_state_dict(fitted)
+    elif settings.aec.align_times is True:
+        log.warning("aec.align_times = yes has no effect without aec.n_components")
     metrics = {
         "n_samples": session.file.n_samples,
         "n_train": n,

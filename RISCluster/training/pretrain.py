@@ -23,8 +23,7 @@ BATCH_SIZE = 64  # of the other schedules
 MIN_STEPS = 100  # of an epoch
 LR = {"onecycle": 0.004, "plateau": 0.001, "constant": 0.001}  # of `BATCH_SIZE` samples
 ONE_CYCLE_EPOCHS = 30, 80  # more for small sets, up to these steps in all
-# Without fixed features, as of pictures, clusters depend on the learnt ones alone.
-ONE_CYCLE_STEPS, STEPS_WITHOUT_FIXED = 2000, 12000
+ONE_CYCLE_STEPS, STEPS_WITHOUT_FIXED = 2000, 12000  # clusters of pictures need more
 MAX_EPOCHS = 500  # of the other schedules
 # Training samples from which ``auto`` is one-cycle. Of fewer, the validation loss can be lowest
 # long before the last epoch, while the learning rate is still high.

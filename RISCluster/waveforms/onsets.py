@@ -129,15 +129,13 @@ def onsets_at(
     if found.empty:
         have = (every[key][every[key] != ""].unique()[:3] for key in ("phase", "trace_id"))
         phases, names = (", ".join(values) or "none" for values in have)
+        other = "build.velocity to none for picks"
+        if settings.velocity is None:
+            other = "build.phases, or build.velocity for origins with latitude and longitude"
         raise DataError(
             f"build.catalogue = {path}: none of its {count(len(every), 'row')} fits a trace, such "
             f"as {trace_ids[0]} (left out: {notes}); its phases: {phases}; its traces: {names}; "
-            "give another catalogue, or change "
-            + (
-                "build.phases, or build.velocity for origins with latitude and longitude"
-                if settings.velocity is None
-                else "build.velocity to none for picks"
-            )
+            f"give another catalogue, or change {other}"
         )
     if notes:
         log.warning(f"{path}: left out of {count(len(every), 'row')}: {notes}")

@@ -33,10 +33,11 @@ def test_a_file_without_a_time_axis_has_none_unless_asked_for(small_file, make_s
     with h5py.File(small_file, "a") as file:
         del file["time"]
     for wanted, n in (("auto", 0), ("4", 4)):
-        words = "aec.n_epochs=1", f"aec.n_components={wanted}"
+        words = "aec.n_epochs=1", f"aec.n_components={wanted}", "aec.align_times=yes"
         run_aec(settings := make_settings(f"data.file={small_file}", *words))
         assert network(settings.run_folder)["fixed"] == {"smoothed": n, "modulation": n}
-        assert ("data.time_step" in capsys.readouterr().out) == (n == 0)
+        out = capsys.readouterr().out
+        assert ("data.time_step" in out) == ("has no effect" in out) == (n == 0)
 
 
 def test_initial_weights_of_a_run_and_of_the_reference(finished, tmp_path):
