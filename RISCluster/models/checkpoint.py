@@ -86,7 +86,7 @@ def load_model(path: Path, kind: str, file: SpectrogramFile | None = None) -> Tr
 def load_weights(model: torch.nn.Module, state: dict[str, torch.Tensor], place: str | Path) -> None:
     """Load every parameter; a `CheckpointError` names those that are not of this shape."""
     expected = model.state_dict()
-    state = {k: v for k, v in expected.items() if k.endswith("_extra_state")} | state  # since 1.1
+    state = {k: v for k, v in expected.items() if k.endswith("_extra_state")} | state  # old: none
     shapes = [
         {name: tuple(x.shape) for name, x in state_of.items()} for state_of in (expected, state)
     ]

@@ -21,8 +21,8 @@ MIN_BACKGROUND = 0.1  # of the mean amplitude
 MODULATION_BINS = 4  # time bins per modulation frequency: up to 1 / 4 cycles per time bin
 MIN_MODULATIONS = 2  # the mean over time, and one more
 ALIGNED_SMOOTHING = 0.02  # standard deviation of the energy over time, fraction of the axis
-MIN_RATE = 0.3  # of aligned times where no energy arrives, of the mean rate
-MAX_VARIANCE_RATIO = 0.85  # of aligned spectrograms to others
+MIN_RATE = 0.3  # of an aligned axis where there is no energy, over its mean rate
+MAX_VARIANCE_RATIO = 0.85  # variance of aligned spectrograms over that of others
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ def align_times(x: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
     """Resample amplitudes (N, R, T) along time so that their energy arrives at a constant rate.
 
     Energy is the square of what exceeds the mean of the row; times with none advance at `MIN_RATE`.
-    Norms are kept. `sums`: of `energy_sums`, as PyTorch's are not deterministic on a GPU.
+    Norms are kept. `sums` is that of `energy_sums`; `torch.cumsum` varies between runs on a GPU.
     """
     n, tiny = x.shape[-1], torch.finfo(x.dtype).tiny
     peak = x.abs().amax(dim=(1, 2), keepdim=True).clamp_min(tiny)
-    x = x / peak  # for the squares
+    x = x / peak  # squares overflow and underflow
     energy = (x - x.mean(-1, keepdim=True)).clamp_min(0).square().sum(1)
     arrived = energy @ sums.T
     even = torch.arange(1, n + 1, device=x.device) / n

@@ -165,7 +165,7 @@ def _fitted_features(session: Session, model: AEC, data: _Data) -> dict[str, tor
     about = data.preparation.mean, data.preparation.scale, spread, session.seed, align
     ratio = features.fit(x, *about)
     log.info(
-        f"times are {'' if features.aligned else 'not '}aligned: if so, the variance of smoothed "
-        f"spectrograms is {ratio:.2f} times as large (aec.align_times = {as_text(align)})"
+        f"times are {'' if features.aligned else 'not '}aligned: alignment changes the variance of "
+        f"smoothed spectrograms by a factor of {ratio:.2f} (aec.align_times = {as_text(align)})"
     )
     return features.state_dict()

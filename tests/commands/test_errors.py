@@ -34,6 +34,7 @@ def folder(tmp_path_factory, made_run):
     ("build a.mseed", "no -o FILE.h5 given; give it, or --picture FILE.png"),
     ("build a.mseed -o set.h5 build.sta=60", "SettingsError: [build] sta = 60, lta = 30, on = 15"),
     ("build a.mseed -o set.h5 --workers 1.5", "1.5 is not allowed; allowed: whole numbers from 0"),
+    ("cube das.h5 -o cube.txt", "a name that ends with .zarr or .h5 or .hdf5"),
     ("cube -o cube.h5", "no records given"),
     ("cube a.mseed -o cube.h5", "a.mseed: is miniSEED; make .* with python -m RISCluster build$"),
     ("cube small.h5 -o x.h5", "layout samples.; cubes are made of fibre records or a cube: give"),
@@ -42,6 +43,7 @@ def folder(tmp_path_factory, made_run):
     (f"{DOWNLOAD} --end 2019-12-31", "--end is not after --start"),
     (f"{DOWNLOAD} --box 0 1 0 1 --circle 0 0 1", "--box and --circle are both given"),
     (DOWNLOAD, f"{CENTRE}: can't list stations: No FDSN services"),
+    ("info small.h5 --picture small.h5/x.png", "can't be written"),
     ("info missing.h5", "DataError: missing.h5: no such file"),
     ("predict --follow no --run run -o l.csv", "--follow needs a folder that exists"),
     ("predict x.h5 --follow . --run run -o l.csv", "give files to label as one set, or"),
@@ -57,6 +59,7 @@ def folder(tmp_path_factory, made_run):
     ("report --run none", "none: no such run folder; give one such as Outputs/demo"),
     (f"{EXPORT} report.stationz=x", "no setting 'report.stationz' .did you mean report.stations?"),
     (f"{EXPORT} --clusters 9", "--clusters 9: "),
+    (f"{EXPORT} --min-probability 2", "2 is not allowed; allowed: numbers from 0 to 1"),
     ("compare run run", "give two or more different run folders"),
 ])  # fmt: skip
 def test_one_line(folder, refused, monkeypatch, words, text):

@@ -60,8 +60,7 @@ def test_times_are_aligned():
     torch.testing.assert_close(halves, torch.full((20,), 0.5), atol=0.2, rtol=0)
     even = torch.eye(10).repeat(1, T // 10)[None]  # the same energy at all times
     for given, expected in ((even, even), (0 * x, 0 * x), (x * 1e25, aligned * 1e25)):
-        found = fixed.align_times(given, sums)
-        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-2)
+        torch.testing.assert_close(fixed.align_times(given, sums), expected, atol=1e-4, rtol=1e-2)
     assert fixed.align_times(torch.full((1, F, T), torch.nan), sums).isnan().all()
 
 
@@ -73,16 +72,14 @@ def test_times_are_aligned_where_spectrograms_are_more_alike_then():
     assert features.fit(x * 1e-18, None, 1.0, 1.0, 0, "auto") == pytest.approx(plain[0], rel=1e-5)
     assert features.fit(x, None, 1.0, 1.0, 0, "auto") == plain[0] < 0.8
     copy = FixedFeatures(F, T, SIZES)
-    old = {k: v for k, v in features.state_dict().items() if "_extra" not in k}
-    copy.load_state_dict(old)
+    copy.load_state_dict({k: v for k, v in features.state_dict().items() if "_extra" not in k})
     assert not copy.aligned
     copy.load_state_dict(features.state_dict())
     assert copy.aligned
     torch.testing.assert_close(copy(x), features(x), rtol=0, atol=0)
     assert torch.equal(copy(x)[:, 3:], plain[1][:, 3:])  # of the modulation
-    widths = (0, SMOOTHING[0] * F, SMOOTHING[1] * T)
     shown = fixed.align_times(x[:, 0], features.sums).numpy()
-    smooth = gaussian_filter(shown, widths, mode="nearest")
+    smooth = gaussian_filter(shown, (0, SMOOTHING[0] * F, SMOOTHING[1] * T), mode="nearest")
     background = np.median(shown.transpose(0, 2, 1).reshape(-1, F), axis=0) / shown.mean()
     copies = smooth, smooth / np.maximum(background, 0.1)[:, None]
     flat = [each.reshape(60, -1) / np.sqrt(each.var(axis=0).sum()) for each in copies]
