@@ -172,12 +172,13 @@ def test_encoding_waits_once(tmp_path, gpu):
 
 def test_batches_are_larger_on_a_gpu():
     given = load_settings(None).aec
-    assert [with_defaults(given, 999, where).batch_size for where in (CPU, GPU)] == [64, 64]
-    for n, batch_size, most in ((1000, 16, 80), (40_000, 256, 76), (160_000, 1024, 76)):
-        settings = with_defaults(given, n, GPU)
-        assert with_defaults(given, n, GPU, has_fixed=False).n_epochs == most
+    expected = ((50, 16, 320, 320), (400, 16, 50, 50), (1000, 16, 32, 50), (3200, 32, 20, 50),
+                (40_000, 256, 20, 50), (500_000, 1024, 20, 20))  # fmt: skip
+    for n, batch_size, *epochs in expected:
+        settings, without = (with_defaults(given, n, GPU, has_fixed=x) for x in (True, False))
+        assert [settings.n_epochs, without.n_epochs] == epochs
         assert (settings.schedule, settings.batch_size) == ("onecycle", batch_size)
-        assert settings.lr == pytest.approx(0.004 * (batch_size / 64) ** 0.5)
+        assert settings.lr == pytest.approx(0.0055 * (batch_size / 64) ** 0.5)
         assert with_defaults(given, n, CPU).batch_size == min(batch_size, 64)
 
 

@@ -14,6 +14,7 @@ Letters: N latents, D features, K clusters, n latents of a half-sample, m latent
 H half-samples.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -25,6 +26,7 @@ import numpy as np
 from joblib import cpu_count
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from ..data.sets import draw_usable, subsample
@@ -46,7 +48,6 @@ from .initialisation import (
 from .mixture import Mixture, fit_kmeans, fit_mixture
 from .selection import NAN, Criteria, gap_statistic
 
-MIN_PARALLEL = 1000  # latents: for fewer, a fit is faster than the start of a process
 MAX_CRITERIA_SIZE = 2000  # latents of silhouette, inertia and gap statistic
 MAX_RESAMPLE_SIZE = 1000  # latents of a half-sample: the time goes into its trees
 MAX_LABELLED = 5000  # latents that all mixtures label
@@ -144,27 +145,9 @@ def temperature(mixture: Mixture, latents: np.ndarray, labels: np.ndarray) -> fl
     return float(np.exp(min((*bounds, best.x), key=loss)))
 
 
-def calibrate(
-    mixture: Mixture, latents: np.ndarray, unrefined: np.ndarray, blocks: Sequence[int],
-    settings: GmmSettings, seed: int,
-) -> Mixture:  # fmt: skip
-    """Mixture of refined latents (N, D), with the temperature by half-samples of unrefined ones.
-
-    Refinement separates clusters whether they are real or not, so half-samples of refined latents
-    would all have the same clusters. For `blocks` see `grow_trees`.
-    """
-    log.info(f"calibrating probabilities on {settings.n_resamples} half-samples")
-    blocks = blocks if settings.init == "consensus" else None
-    drawn, k = resamples(unrefined, blocks, settings.n_resamples, seed), len(mixture.weights)
-    votes = labellings(drawn, k, settings.n_init, seed, settings.covariance_shrinkage)
-    if votes is None:
-        return mixture
-    return replace(mixture, temperature=temperature(mixture, latents[drawn.index], votes))
-
-
 def choose_final_labels(
     start: Mixture, model: DEC, before: np.ndarray, refined: np.ndarray, settings: Settings,
-    seed: int,
+    seed: int, votes: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[Mixture | DEC, tuple[float, float]]:  # fmt: skip
     """What labels the samples after DEC, and neighbour agreement before and after refinement.
 
@@ -172,6 +155,10 @@ def choose_final_labels(
     clearly more neighbours in the latent space of the autoencoder, which refinement does not
     change; or else `model`, by its soft assignment (``dec.labels = student``), or a mixture of the
     refined latents. `before` and `refined` are latents (N, D).
+
+    The temperature is that at which the refined mixture predicts `votes` best: rows (m,) and
+    `labellings` (H, m) of the GMM stage, as half-samples of refined latents would all have the same
+    clusters, whether these are real or not. Without them it is that of `start`.
     """
     gmm, dec, k = settings.gmm, settings.dec, len(start.weights)
     is_usable = ~np.isnan(refined[:, 0])
@@ -198,15 +185,28 @@ def choose_final_labels(
         )
         return start, (agreement[0], agreement[0])
     if isinstance(labeller, Mixture) and gmm.n_resamples is not None:
-        labeller = calibrate(labeller, new, old, model.shape.blocks, gmm, seed)
+        divisor = start.temperature
+        if votes is not None:
+            divisor = temperature(labeller, refined[votes[0]].astype(np.float64), votes[1])
+        labeller = replace(labeller, temperature=divisor)
     return labeller, agreement
+
+
+class Fits(NamedTuple):
+    """Mixtures of every number of clusters, and what they were chosen by."""
+
+    mixtures: dict[int, Mixture]
+    rows: list[Criteria]
+    trees: Trees | None  # None for k-means
+    votes: dict[int, np.ndarray]  # `labellings` by the number of clusters
+    voted: np.ndarray  # rows of the latents that they label
 
 
 def fit_mixtures(
     folder: Path, latents: np.ndarray, blocks: Sequence[int], numbers: list[int],
     settings: Settings, stop: StopRequest,
-) -> tuple[dict[int, Mixture], list[Criteria], Trees | None]:  # fmt: skip
-    """Mixture of each number of clusters, their criteria, and the trees; None for k-means.
+) -> Fits:  # fmt: skip
+    """Fit a mixture of each number of clusters.
 
     Latents (N, D), float64, have `blocks` of features, see `grow_trees`. Trees and mixtures are
     cached in `folder`, for a stage that is interrupted, until `remove_fits`.
@@ -223,13 +223,16 @@ def fit_mixtures(
         )
     basis = Basis(path, sha256(path), gmm, seed)
     jobs = [Job(f"{k}.npz", (basis, k), {"basis": basis.checksum, "k": k}) for k in numbers]
-    workers = 1 if len(latents) < MIN_PARALLEL else min(cpu_count(), len(jobs))
-    parts = Parts(folder / "fits", settings.run)
+    parts, (_, trees, halves) = Parts(folder / "fits", settings.run, threads=True), _read(basis)
     # The largest K takes longest, and is begun first.
-    parts.run(jobs[::-1], fit_number, workers, "Fitting mixtures", "K")
+    with warnings.catch_warnings():  # the filters that fits set are of all threads
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        parts.run(jobs[::-1], fit_number, cpu_count(), "Fitting mixtures", "K")
     fits = {k: read_npz(parts.path(job)) for k, job in zip(numbers, jobs, strict=True)}
     rows = [Criteria(**{name: fits[k][name].item() for name in Criteria._fields}) for k in numbers]
-    return {k: Mixture.from_arrays(fits[k]) for k in numbers}, rows, _read(basis)[1]
+    mixtures = {k: Mixture.from_arrays(fits[k]) for k in numbers}
+    votes = {k: fits[k]["votes"] for k in numbers if "votes" in fits[k]}
+    return Fits(mixtures, rows, trees, votes, halves.index if halves else np.empty(0, int))
 
 
 def remove_fits(folder: Path) -> None:
@@ -256,16 +259,15 @@ def fit_number(task: tuple[Basis, int], path: Path) -> dict[str, Any]:
     """
     basis, k = task
     settings, seed, (latents, trees, halves) = basis.settings, basis.seed, _read(basis)
-    shrinkage, agreement = settings.covariance_shrinkage, NAN
+    shrinkage = settings.covariance_shrinkage
     mixture = _fit(latents, trees, k, settings.n_init, seed, shrinkage)
-    if trees is not None and 1 < k <= len(trees.index):
-        agreement = trees.agreement(mixture.posterior(latents[trees.index]).argmax(1), k)
-    scores, votes = (NAN, NAN), None
+    scores, votes, saved = (NAN, NAN), None, {}
     if halves is not None:
         votes = labellings(halves, k, settings.n_init, seed, shrinkage)
     if votes is not None:
         divisor = temperature(mixture, halves.labelled, votes)
         mixture, scores = replace(mixture, temperature=divisor), stability(votes)
+        saved["votes"] = votes.astype(np.min_scalar_type(k))
     few = latents[subsample(len(latents), max(MAX_CRITERIA_SIZE, k), seed)]
     labels, silhouette = mixture.posterior(few).argmax(1), NAN
     if 1 < len(np.unique(labels)) < len(few):
@@ -276,10 +278,9 @@ def fit_number(task: tuple[Basis, int], path: Path) -> dict[str, Any]:
     aic = bic - mixture.n_parameters(n, shrinkage) * (np.log(n) - 2)
     criteria = Criteria(
         n_clusters=k, bic=bic, aic=aic, silhouette=silhouette, inertia=inertia, gap=gap[0],
-        gap_std=gap[1], stability=scores[0], stability_std=scores[1], agreement=agreement,
+        gap_std=gap[1], stability=scores[0], stability_std=scores[1],
     )  # fmt: skip
-    write_npz(path, **criteria._asdict(), **mixture.arrays())
+    write_npz(path, **criteria._asdict(), **mixture.arrays(), **saved)
     line = f"K = {k}: bic {bic:.6g}, silhouette {silhouette:.3f}, gap {gap[0]:.3f}"
-    for name, value in {"stability": scores[0], "agreement of views": agreement}.items():
-        line += f", {name} {value:.3f}" if np.isfinite(value) else ""
+    line += f", stability {scores[0]:.3f}" if votes is not None else ""
     return {"infos": [line]}

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
@@ -17,6 +16,7 @@ MIN_VARIANCE = 0.02  # of the mean variance within clusters, added in every dire
 SHRINKAGE = 2.0  # of covariances towards the pooled one, in pseudo-samples per feature
 RIDGE = 1e-6  # added to variances, relative to their mean, for latents that are duplicates
 MAX_ITERATIONS = 200
+BLOCK = 256  # latents: small enough for the cache
 TOLERANCE = 1e-3  # change of the mean log-likelihood that ends the iterations
 
 
@@ -64,18 +64,21 @@ class Mixture:
 
     def log_densities(self, latents: np.ndarray) -> np.ndarray:
         """Logarithm of weight times density: (N, D) to (N, K), in double precision."""
-        n_features = self.means.shape[1]
-        log_densities = np.empty((len(latents), len(self.weights)))
-        for k, (mean, covariance) in enumerate(zip(self.means, self.covariances, strict=True)):
-            triangle = np.linalg.cholesky(covariance)
-            whitening = solve_triangular(triangle, np.eye(n_features), lower=True)
-            white = (latents - mean) @ whitening.T
-            log_determinant = 2 * np.log(np.diagonal(triangle)).sum()
-            log_densities[:, k] = -0.5 * (
-                n_features * np.log(2 * np.pi) + log_determinant + np.square(white).sum(1)
-            )
+        k, d = self.means.shape
+        triangles = np.linalg.cholesky(self.covariances)
+        centre, whitening = self.weights @ self.means, np.linalg.inv(triangles)
+        offsets = np.einsum("kij,kj->ki", whitening, self.means - centre)
+        stacked, squares = whitening.reshape(k * d, d).T, np.empty((len(latents), k))
+        buffer = np.empty((BLOCK, k * d))
+        for start in range(0, len(latents), BLOCK):
+            rows = latents[start : start + BLOCK] - centre
+            white = np.matmul(rows, stacked, out=buffer[: len(rows)]).reshape(-1, k, d)
+            white -= offsets
+            np.einsum("nkd,nkd->nk", white, white, out=squares[start : start + BLOCK])
+        log_determinants = 2 * np.log(np.diagonal(triangles, axis1=1, axis2=2)).sum(1)
         with np.errstate(divide="ignore"):  # weights can be 0
-            return log_densities + np.log(self.weights)
+            constants = np.log(self.weights) - 0.5 * (d * np.log(2 * np.pi) + log_determinants)
+        return constants - 0.5 * squares
 
     def posterior(self, latents: np.ndarray) -> np.ndarray:
         """Probability of each cluster: (N, D) to (N, K), rows sum to one."""
@@ -133,10 +136,14 @@ def _maximisation(latents: np.ndarray, responsibilities: np.ndarray, shrinkage: 
     tiny = 10 * np.finfo(float).eps  # an empty cluster gets the overall mean
     sizes = responsibilities.sum(0) + tiny
     means = (responsibilities.T @ latents + tiny * latents.mean(0)) / sizes[:, None]
-    scatter = np.empty((len(sizes), d, d))
-    for k, mean in enumerate(means):
-        centred = latents - mean
-        scatter[k] = (centred * responsibilities[:, [k]]).T @ centred
+    centre, scatter, buffer = latents.mean(0), 0.0, np.empty((BLOCK, len(sizes), d))
+    for start in range(0, len(latents), BLOCK):
+        rows = latents[start : start + BLOCK] - centre
+        parts = responsibilities[start : start + BLOCK, :, None]
+        weighted = np.multiply(parts, rows[:, None], out=buffer[: len(rows)])
+        scatter = scatter + weighted.reshape(len(rows), -1).T @ rows
+    offsets = means - centre
+    scatter = scatter.reshape(-1, d, d) - np.einsum("k,ki,kj->kij", sizes, offsets, offsets)
     ridge = RIDGE * max(float(latents.var(axis=0).mean()), 1e-12) * np.eye(d)
     pooled, pseudo = scatter.sum(0) / sizes.sum(), shrinkage * d
     covariances = (scatter + pseudo * pooled) / (sizes + pseudo)[:, None, None] + ridge

@@ -24,9 +24,7 @@ TITLES = {  # gmm.select may be all of them but the inertia, which is only shown
     "gap": "gap statistic",
     "inertia": "knee of the inertia",
     "stability": "stability",
-    "agreement": "agreement of views",
 }
-HIGHEST = ("silhouette", "agreement")  # of these the largest value is best; of others the smallest
 STABILITY_TOLERANCE = 0.02  # of the adjusted Rand index, within which K are equally stable
 
 
@@ -42,7 +40,6 @@ class Criteria(NamedTuple):
     gap_std: float = NAN
     stability: float = NAN  # see `clustering.fit`
     stability_std: float = NAN
-    agreement: float = NAN  # see `Trees.agreement`
 
 
 def gap_statistic(
@@ -73,12 +70,12 @@ def gap_statistic(
 def choose(rows: list[Criteria], criterion: str) -> int | None:
     """Number of clusters that a criterion selects, of rows ascending in K.
 
-    Lowest BIC or AIC; highest silhouette or agreement; knee of the inertia, where the scaled curve
-    is furthest below the chord between its ends (Satopaa et al. 2011, without smoothing); smallest
-    K whose gap is within one standard error of the next one's (Tibshirani et al. 2001); largest K
-    that is as stable as the most stable one within `STABILITY_TOLERANCE`, since merged clusters can
-    be as repeatable as separate ones. None where there is no value or knee, or where the gap
-    increases to the end.
+    Lowest BIC or AIC; highest silhouette; knee of the inertia, where the scaled curve is furthest
+    below the chord between its ends (Satopaa et al. 2011, without smoothing); smallest K whose gap
+    is within one standard error of the next one's (Tibshirani et al. 2001); largest K that is as
+    stable as the most stable one within `STABILITY_TOLERANCE`, since merged clusters can be as
+    repeatable as separate ones. None where there is no value or knee, or where the gap increases to
+    the end.
     """
     if criterion == "inertia":
         k, y = np.array([(row.n_clusters, row.inertia) for row in rows]).T
@@ -96,7 +93,7 @@ def choose(rows: list[Criteria], criterion: str) -> int | None:
     if criterion == "stability":
         most = max(row.stability for row in scored)
         return max(row.n_clusters for row in scored if row.stability >= most - STABILITY_TOLERANCE)
-    sign = -1 if criterion in HIGHEST else 1
+    sign = -1 if criterion == "silhouette" else 1
     return min((sign * getattr(row, criterion), row.n_clusters) for row in scored)[1]
 
 
@@ -107,16 +104,15 @@ def select(rows: list[Criteria], criterion: str) -> int:
         return rows[-1].n_clusters
     if best is None:
         raise DataError(
-            f"[gmm] select = {criterion} has no value for these K; silhouette, stability and "
-            "agreement need two clusters, stability also twice as many samples and "
-            "gmm.n_resamples, agreement also gmm.init = consensus"
+            f"[gmm] select = {criterion} has no value for these K; silhouette and stability need "
+            "two clusters, stability also twice as many samples and gmm.n_resamples"
         )
     return best
 
 
 def contradictions(rows: list[Criteria], chosen: int, criterion: str) -> list[str]:
     """Reasons to doubt the K that a criterion has chosen of rows ascending in K, as sentences."""
-    names = dict.fromkeys((criterion, "bic", "silhouette", "stability", "agreement"))
+    names = dict.fromkeys((criterion, "bic", "silhouette", "stability"))
     taken = {name: k for name in names if (k := choose(rows, name)) is not None}
     found = []
     if max(taken.values(), default=0) - min(taken.values(), default=0) > K_TOLERANCE:
@@ -145,7 +141,8 @@ def write_rows(path: Path, rows: list[Criteria]) -> None:
 def read_rows(path: Path) -> list[Criteria]:
     """Read a selection.csv."""
     try:
-        table = pandas.read_csv(path, dtype=float).astype({"n_clusters": int})
+        columns = Criteria._fields.__contains__  # files of 1.0.0 have one more
+        table = pandas.read_csv(path, dtype=float, usecols=columns).astype({"n_clusters": int})
         return [Criteria(**row) for row in table.to_dict("records")]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise CheckpointError(

@@ -14,7 +14,7 @@ import torch
 from sklearn.metrics import pairwise_distances_argmin
 
 from .. import io
-from ..clustering.initialisation import MIN_TREE_SIZE, PERPLEXITY, tsne
+from ..clustering.initialisation import MIN_TREE_SIZE, tsne
 from ..clustering.mixture import Mixture, fit_kmeans
 from ..data.loading import SampleSet
 from ..data.sets import subsample
@@ -32,8 +32,7 @@ CANDIDATES = 400  # members of a cluster, drawn at random, of which typical ones
 N_BORDERLINE = 6  # of a cluster
 N_OUTLYING = 24  # of all
 
-MAPS = {"tsne": "t-SNE", "opentsne": "openTSNE", "umap": "UMAP"}  # title of each method
-PACKAGES = {"opentsne": "openTSNE", "umap": "umap"}
+MAPS = {"tsne": "t-SNE", "umap": "UMAP"}  # title of each method
 UMAP_NEIGHBOURS = 15  # its default
 
 
@@ -197,19 +196,15 @@ def _describe(stage: FinishedStage, index: np.ndarray) -> pandas.DataFrame:
 def mapped(latents: np.ndarray, method: str, seed: int) -> np.ndarray:
     """Map finite latents (m, D) to (m, 2), float64; (0, 2) for too few of them.
 
-    Methods are tsne (van der Maaten and Hinton 2008), opentsne (Policar et al. 2024) and umap
-    (McInnes et al. 2018). MissingPackage where the package of the method is not installed.
+    Methods are tsne (van der Maaten and Hinton 2008) and umap (McInnes et al. 2018). MissingPackage
+    where the package of the method is not installed.
     """
     n = len(latents)
     if n < MIN_TREE_SIZE:
         return np.empty((0, 2))
     if method == "tsne":
         return tsne(latents, seed)
-    package, z = io.need(PACKAGES[method]), latents / (float(latents.std()) or 1.0)
-    if method == "opentsne":
-        perplexity = min(PERPLEXITY, (n - 1) / 3)
-        model = package.TSNE(perplexity=perplexity, initialization="pca", random_state=seed)
-        return np.asarray(model.fit(z), dtype=np.float64)
+    package, z = io.need("umap"), latents / (float(latents.std()) or 1.0)
     # One job, so that a seed gives the same map again; few latents have no spectrum.
     options = {"init": "spectral" if n > 4 * UMAP_NEIGHBOURS else "random", "n_jobs": 1}
     model = package.UMAP(n_neighbors=min(UMAP_NEIGHBOURS, n - 1), random_state=seed, **options)
@@ -218,5 +213,5 @@ def mapped(latents: np.ndarray, method: str, seed: int) -> np.ndarray:
 
 def require_package(method: str) -> None:
     """Raise MissingPackage for a method whose package is not installed."""
-    if method in PACKAGES:
-        io.need(PACKAGES[method])
+    if method == "umap":
+        io.need("umap")

@@ -19,7 +19,6 @@ PANELS = {
     "gap": ("Gap statistic", "first within one s.e."),
     "inertia": ("Inertia of k-means", "knee"),
     "stability": ("Stability", "largest of the most stable"),
-    "agreement": ("Agreement of views", "highest"),
 }
 COLUMNS = 4  # panels side by side
 SPREADS = {"gap": "gap_std", "stability": "stability_std"}

@@ -53,7 +53,8 @@ def _fit_and_label(session: Session, aec: TrainedModel) -> None:
     if len(drawn) < (n_usable := is_usable.sum()):
         log.info(f"fitting to {len(drawn):,} of {n_usable:,} latents (gmm.fit_samples)")
     fitted = latents[drawn].astype(np.float64)
-    mixtures, rows, trees = fit_mixtures(path, fitted, blocks, numbers, settings, session.stop)
+    fits = fit_mixtures(path, fitted, blocks, numbers, settings, session.stop)
+    mixtures, rows, trees = fits[:3]
     k = select(rows, criterion)
     log.info(f"{criterion} selects K = {k}")
     for text in contradictions(rows, k, criterion):
@@ -64,7 +65,8 @@ def _fit_and_label(session: Session, aec: TrainedModel) -> None:
     metrics["temperature"] = mixture.temperature
     metrics["stability"] = rows[numbers.index(k)].stability
     write_rows(path / "selection.csv", rows)
-    arrays = {"n_clusters": np.array(numbers)} | mixture.arrays()
+    arrays = {"n_clusters": np.array(numbers), "voted": drawn[fits.voted]} | mixture.arrays()
+    arrays |= {f"votes_{k}": votes for k, votes in fits.votes.items()}
     extra = []
     for number, each in mixtures.items():
         arrays |= each.arrays(f"_{number}")
@@ -102,3 +104,11 @@ def read_mixture(path: Path, n_clusters: int | str) -> Mixture:
             f"clusters; allowed: {fitted or 'none'}; fit others with gmm.n_clusters"
         )
     return Mixture.from_arrays(arrays, suffix)
+
+
+def read_votes(path: Path, n_clusters: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Samples (m,) and their `labellings` (H, m) by half-samples, if the file has them."""
+    arrays = read_npz(path)
+    if (votes := arrays.get(f"votes_{n_clusters}")) is None:
+        return None
+    return arrays["voted"], votes.astype(int)

@@ -24,7 +24,7 @@ from ..runtime import log
 from ..settings import Settings
 from ..training.encode import MAX_FIXED_BYTES
 from ..training.refine import refine
-from .cluster import read_mixture
+from .cluster import read_mixture, read_votes
 from .session import Session, open_session, warn
 from .sweep import combinations, run_sweep
 
@@ -88,13 +88,14 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
     """Label every sample, compute the metrics, write the folder."""
     file, path, start = session.file, session.path, _initial_mixture(session)
     before, latents = open_rows(session.run / "GMM/latent.npy"), open_rows(path / "latent.npy")
-    both, seed = (before, latents), session.seed
-    labeller, agreement = choose_final_labels(start, model, *both, session.settings, seed)
+    votes = read_votes(session.run / "GMM/model.npz", k := len(start.weights))
+    labeller, agreement = choose_final_labels(
+        start, model, before, latents, session.settings, seed := session.seed, votes
+    )
     if labeller is start:
         model, latents = _initial_model(session, aec), before
         with new_file(path / "latent.npy") as partial_path:
             shutil.copyfile(session.run / "GMM/latent.npy", partial_path)
-    k = len(start.weights)
     labelling = label_file(latents, labeller.posterior, k, file, path, "soft_assignments.npy")
     labels, usable = labelling.labels, labelling.labels >= 0
     measured, scores = label_metrics(file, latents, labelling, seed)

@@ -19,15 +19,14 @@ PLATEAU = 0.02
 MAX_PLATEAU = 10  # times the patience, after which training ends on the plateau too
 # What ``auto`` stands for. One-cycle has the largest batches that leave `MIN_STEPS` in an epoch.
 BATCH_SIZES = {"cpu": (16, 64), "cuda": (16, 1024)}
-BATCH_SIZE = 64  # of the other schedules
 MIN_STEPS = 100  # of an epoch
-LR = {"onecycle": 0.004, "plateau": 0.001, "constant": 0.001}  # of `BATCH_SIZE` samples
-ONE_CYCLE_EPOCHS = 30, 80  # more for small sets, up to these steps in all
-ONE_CYCLE_STEPS, STEPS_WITHOUT_FIXED = 2000, 12000  # clusters of pictures need more
-MAX_EPOCHS = 500  # of the other schedules
-# Training samples from which ``auto`` is one-cycle. Of fewer, the validation loss can be lowest
-# long before the last epoch, while the learning rate is still high.
-MIN_ONE_CYCLE = 1000
+BATCH_SIZE, LR = 64, 0.001  # of a constant learning rate
+MAX_LR = 0.0055  # of one-cycle and `BATCH_SIZE` samples
+BETAS = 0.9, 0.9  # of one-cycle: a short memory of squared gradients needs fewer epochs
+# Of one-cycle: more than the least for small sets and for pictures, whose clusters need more, up to
+# these steps in all; more than the most where even they have too few steps.
+EPOCHS, STEPS, STEPS_WITHOUT_FIXED, LEAST_STEPS = (20, 50), 2000, 8000, 1000
+MAX_EPOCHS = 500
 WARM_UP = 0.1  # of the steps of the one-cycle schedule
 MIN_WARM_UP = 0.04  # of the maximum learning rate
 
@@ -65,6 +64,8 @@ def pretrain(
     settings = with_defaults(settings, len(samples), context.ranks.device, has_fixed)
     start = Pretraining(batch_size=settings.batch_size, lr=settings.lr)
     training = Training(model, samples, settings, context, ("mse",), COLUMNS, start)
+    if settings.schedule == "onecycle":
+        training.optimizer.param_groups[0]["betas"] = BETAS
     is_resumed, result = training.resume(), training.result
     if not is_resumed and settings.initial_weights != "none":
         result.add(mean_squared_error(model, validation, context.ranks), model)
@@ -94,7 +95,7 @@ def pretrain(
         training.require_finite("the validation loss", loss)
         result.add(loss, model)
         rate = training.rate
-        _stop_or_slow_down(training, variance)
+        _stop(training, variance)
         train_mse, epoch = means.pop("mse"), training.epoch + 1
         if epoch % 10 == 0 or epoch == 1 or training.stop_reason:
             log.info(
@@ -111,20 +112,18 @@ def with_defaults(
 ) -> AecSettings:
     """Settings with values for ``auto``: `n` training samples, with or without fixed features."""
     batch_size, lr, n_epochs = settings.batch_size, settings.lr, settings.n_epochs
-    schedule = settings.schedule
-    if schedule == "auto":
-        schedule = "onecycle" if n >= MIN_ONE_CYCLE else "plateau"
+    schedule = "onecycle" if settings.schedule == "auto" else settings.schedule
     is_cycle = schedule == "onecycle"
     if batch_size == "auto":
         batch_size, most = BATCH_SIZES[device.type] if is_cycle else (BATCH_SIZE, BATCH_SIZE)
         while batch_size < most and n >= 2 * batch_size * MIN_STEPS:
             batch_size *= 2
     if lr == "auto":
-        lr = LR[schedule] * (math.sqrt(batch_size / BATCH_SIZE) if is_cycle else 1)
+        lr = MAX_LR * math.sqrt(batch_size / BATCH_SIZE) if is_cycle else LR
     if n_epochs == "auto":
-        low, high = ONE_CYCLE_EPOCHS
-        steps = ONE_CYCLE_STEPS if has_fixed else STEPS_WITHOUT_FIXED
-        n_epochs = min(high, max(low, steps * batch_size // n))
+        steps = STEPS if has_fixed else STEPS_WITHOUT_FIXED
+        least, wanted = (each * batch_size // n for each in (LEAST_STEPS, steps))
+        n_epochs = min(MAX_EPOCHS, max(EPOCHS[0], min(EPOCHS[1], wanted), least))
         n_epochs = n_epochs if is_cycle else MAX_EPOCHS
     own = {"schedule": schedule, "batch_size": batch_size, "lr": lr, "n_epochs": n_epochs}
     return replace(settings, **own)
@@ -134,16 +133,12 @@ def one_cycle(done: float) -> float:
     """Fraction of the maximum learning rate (Smith and Topin 2019) at a fraction of all steps."""
     if done < WARM_UP:
         return max(done / WARM_UP, MIN_WARM_UP)
-    return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
+    return (1 - done) / (1 - WARM_UP)
 
 
-def _stop_or_slow_down(training: Training, variance: float) -> None:
-    """After epochs without improvement, end the training or halve the learning rate."""
-    settings, waited = training.settings, training.result.epochs_without_improvement
-    if not waited or settings.schedule == "onecycle":
-        return
-    learnt = training.result.best < (1 - PLATEAU) * variance
-    if waited >= settings.patience * (1 if learnt else MAX_PLATEAU):
+def _stop(training: Training, variance: float) -> None:
+    """After epochs without improvement at a constant learning rate, end the training."""
+    settings, result = training.settings, training.result
+    patience = settings.patience * (MAX_PLATEAU if result.best >= (1 - PLATEAU) * variance else 1)
+    if settings.schedule == "constant" and result.epochs_without_improvement >= patience:
         training.stop_reason = "patience"
-    elif learnt and settings.schedule == "plateau" and not waited % max(1, settings.patience // 3):
-        training.rate *= 0.5

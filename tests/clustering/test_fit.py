@@ -25,18 +25,21 @@ def fitted(folder, *words, stop=None):
 
 
 @pytest.mark.parametrize("words", [(), ("gmm.init=kmeans", "gmm.n_resamples=none")])
-def test_processes_change_nothing(tmp_path, monkeypatch, capsys, words):
+def test_threads_change_nothing(tmp_path, monkeypatch, capsys, words):
     start_log()
-    monkeypatch.setattr(fit, "cpu_count", lambda: 2)
-    mixtures, rows, trees = fitted(tmp_path / "here", *words)
-    monkeypatch.setattr(fit, "MIN_PARALLEL", 0)
-    others, other_rows, _ = fitted(tmp_path / "there", *words)
+    monkeypatch.setattr(fit, "cpu_count", lambda: 1)
+    mixtures, rows, trees, votes, voted = fitted(tmp_path / "here", *words)
+    monkeypatch.setattr(fit, "cpu_count", lambda: 3)
+    others, other_rows, *_ = fitted(tmp_path / "there", *words)
     assert str(rows) == str(other_rows)  # as text, for NaN is not itself
     for k in NUMBERS:
         np.testing.assert_equal(mixtures[k].arrays(), others[k].arrays())
     out = capsys.readouterr().out
     assert [out.count(f"K = {k}: bic") for k in NUMBERS] == [2] * len(NUMBERS)
-    assert (trees is None) == bool(words)
+    assert (trees is None, len(voted)) == ((True, 0) if words else (False, 60))
+    assert {k: each.shape for k, each in votes.items()} == {
+        k: (2, 60) for k in NUMBERS[1:] if not words
+    }
     assert np.isnan([row.stability for row in rows]).tolist() == [True] + [bool(words)] * 3
     fit.remove_fits(tmp_path / "there")
     assert list((tmp_path / "there").iterdir()) == []
@@ -52,13 +55,14 @@ def test_stopped_before_and_between_mixtures(tmp_path, monkeypatch):
         return fit_number(task, path)
 
     monkeypatch.setattr(fit, "fit_number", signalled)
+    monkeypatch.setattr(fit, "cpu_count", lambda: 1)
     stop.signal_number = signal.SIGTERM
     with pytest.raises(Stopped, match="^GMM stage: the trees of clusters are saved in"):
         fitted(tmp_path, stop=stop)
     monkeypatch.setattr(initialisation, "tsne", None)  # no map is made again
     with pytest.raises(Stopped, match=r"^Fitting mixtures: stopped; .*fits\.parts"):
         fitted(tmp_path)
-    mixtures, _, _ = fitted(tmp_path)
+    mixtures = fitted(tmp_path).mixtures
     assert done == NUMBERS[::-1]  # the largest first, none of them twice
     assert [len(mixtures[k].weights) for k in NUMBERS] == NUMBERS
 

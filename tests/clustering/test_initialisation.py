@@ -52,14 +52,11 @@ def trees_of(*cuts, weights):
     return init.Trees(np.arange(m), np.stack(links), w, np.empty((0, 2)), np.zeros((m, 1), int))
 
 
-def test_consensus_and_agreement_of_the_views_by_hand():
+def test_consensus_of_the_views_by_hand():
     cuts = [0, 0, 0, 1, 1, 1], [1, 1, 1, 0, 0, 0], [1, 1, 0, 0, 0, 1]
     for weights, expected in (([1, 1, 1], [0, 0, 0, 1, 1, 1]), ([1, 1, 20], [0, 0, 1, 1, 1, 0])):
         found = init.consensus(trees_of(*cuts, weights=weights), 2, 0)
         assert adjusted_rand_score(found, expected) == 1
-    for weights, expected in (([1, 1], 0.25), ([2, 1], 0.5)):  # adjusted Rand indices 1 and -0.5
-        trees = trees_of([0, 0, 1, 1], [0, 1, 0, 1], weights=weights)
-        assert trees.agreement(np.array([1, 1, 0, 0]), 2) == pytest.approx(expected)
 
 
 def test_patches_find_rare_and_bent_clusters_and_are_not_used_for_chains_of_noise():

@@ -7,7 +7,7 @@ from RISCluster.errors import CheckpointError, DataError
 
 def row(k, **values):
     base = dict.fromkeys(("bic", "aic", "silhouette", "inertia", "gap", "gap_std"), 0.0)
-    base |= dict.fromkeys(("stability", "stability_std", "agreement"), np.nan)
+    base |= dict.fromkeys(("stability", "stability_std"), np.nan)
     return selection.Criteria(k, **(base | values))
 
 
@@ -21,16 +21,16 @@ def test_each_criterion_has_its_rule():
     rows = rows_of(
         2, bic=[5, 3, 4, 6], aic=[9, 4, 3, 5], silhouette=[0.3, 0.6, 0.5, 0.4],
         gap=[1.0, 1.5, 1.55, 1.9], gap_std=[0.1] * 4, stability=[0.97, 0.995, 0.98, 0.9],
-        inertia=[10, 4.5, 3.5, 3], agreement=[0.9, 0.7, 0.8, 0.6],
+        inertia=[10, 4.5, 3.5, 3],
     )  # fmt: skip
     # gap: 1.5 >= 1.55 - 0.1, and 1.0 < 1.5 - 0.1; stability: the largest within 0.02 of the best
-    chosen = {"bic": 3, "aic": 4, "silhouette": 3, "gap": 3, "stability": 4, "agreement": 2}
+    chosen = {"bic": 3, "aic": 4, "silhouette": 3, "gap": 3, "stability": 4}
     assert {name: selection.select(rows, name) for name in chosen} == chosen
     knees = rows, rows[:2], rows_of(1, inertia=[10, 9, 1])  # few; nowhere below its chord
     assert [selection.choose(each, "inertia") for each in knees] == [3, None, None]
     rising = rows_of(2, gap=[2, 3, 4], gap_std=[0.1] * 3)
     assert (selection.choose(rising, "gap"), selection.select(rising, "gap")) == (None, 4)
-    with pytest.raises(DataError, match="silhouette has no value for these K; silhouette,"):
+    with pytest.raises(DataError, match="silhouette has no value for these K; silhouette and"):
         selection.select([row(1, silhouette=np.nan)], "silhouette")
 
 

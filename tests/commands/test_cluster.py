@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from RISCluster.__main__ import main
-from RISCluster.clustering import fit
 from RISCluster.errors import RunError
 from RISCluster.parallel import Job, Parts
 from RISCluster.settings import load_settings
@@ -87,10 +86,9 @@ def test_build_cube_and_labels_are_the_same_bytes(cluster, trained, here, monkey
     assert one == every
 
 
-def test_fits_are_the_same(cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr(fit, "MIN_PARALLEL", 0)
-    one, rows, _ = fitted(tmp_path / "one")
-    every, all_rows, _ = fitted(tmp_path / "all", *cluster)
+def test_fits_are_the_same(cluster, tmp_path):
+    one, rows, *_ = fitted(tmp_path / "one")
+    every, all_rows, *_ = fitted(tmp_path / "all", *cluster)
     assert str(rows) == str(all_rows)
     for k in NUMBERS:
         np.testing.assert_equal(one[k].arrays(), every[k].arrays())

@@ -65,13 +65,13 @@ def test_histories_have_whole_epochs():
 def test_selection_curves_have_a_ring_and_a_line_each():
     values = {"bic": [3e5, 2e5, 4e5], "aic": [-2, -3, -4], "silhouette": [0.5, 0.3, 0.2],
               "inertia": [9e6, 3e6, 2e6], "gap": [2, 3, 4], "gap_std": [0.1] * 3,
-              "stability": [0.9] * 3, "agreement": [0.5, 0.7, 0.6]}  # fmt: skip
+              "stability": [0.9] * 3}  # fmt: skip
     rows = [row(k, **{name: own[k - 2] for name, own in values.items()}) for k in (2, 3, 4)]
     figure = drawn(scores.selection_curves(rows, 3, "bic"))
     assert figure.axes[5].get_title() == "Stability\nlargest of the most stable: K = 4"
     assert [axes.title.get_fontweight() for axes in figure.axes[:2]] == ["bold", "normal"]
     rings = [[x.get_xdata()[0] for x in a.lines if x.get_mfc() == "none"] for a in figure.axes]
-    assert rings == [[3], [4], [2], [], [3], [4], [3]]
+    assert rings == [[3], [4], [2], [], [3], [4]]
     figure = scores.selection_curves([row(k, silhouette=np.nan) for k in (2, 3)], 2, "gap")
     assert figure.axes[5].texts[0].get_text() == "not computed"
     assert figure.axes[2].get_title() == "Silhouette\nhighest: none"

@@ -99,14 +99,14 @@ def test_chosen_samples(run_folder, monkeypatch):
 
 
 def test_missing_package_and_one_report_of_a_sweep(run_folder, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "openTSNE", None)
-    with pytest.raises(MissingPackage, match="pip install openTSNE"):
-        write_report(run_folder, ["report.embedding=opentsne"])
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(MissingPackage, match="pip install umap-learn"):
+        write_report(run_folder, ["report.embedding=umap"])
     words = f"run.folder={run_folder.parent}", f"run.name={run_folder.name}", "run.figures=yes"
     load = partial(load_settings, shutil.move(run_folder / "DEC/config.ini", run_folder))
     shutil.rmtree(run_folder / "DEC")
-    with pytest.raises(MissingPackage, match="pip install openTSNE"):
-        run_dec(load((*words, "report.embedding=opentsne")))
+    with pytest.raises(MissingPackage, match="pip install umap-learn"):
+        run_dec(load((*words, "report.embedding=umap")))
     assert not (run_folder / "DEC").exists()
     made = []
     monkeypatch.setattr(report, "write_report", lambda folder: made.append(folder) or fails())

@@ -65,7 +65,7 @@ def test_refinement_that_separates_neighbours_is_rejected(
     finished, monkeypatch, capsys, tmp_path, labels
 ):
     monkeypatch.setattr(fits, "AGREEMENT_TOLERANCE", -2.0)  # nothing is good enough
-    monkeypatch.setattr(fits, "calibrate", None)  # not called: nothing to calibrate
+    monkeypatch.setattr(fits, "temperature", None)  # not called: nothing to calibrate
     settings, table = finished(f"dec.labels={labels}", "dec.gamma=0.5"), tmp_path / "again.csv"
     run_dec(settings)
     gmm, dec = (settings.run_folder / name for name in ("GMM", "DEC"))
@@ -119,14 +119,17 @@ def test_every_result_of_a_run_is_at_its_temperature(finished, monkeypatch, tmp_
 
 
 def test_refined_mixture_is_calibrated_by_the_unrefined_latents(finished, monkeypatch):
-    drawn = mock.Mock(side_effect=fits.resamples)
+    settings = finished("dec.keep=refined", "gmm.fit_samples=150")
+    labels = mock.Mock(side_effect=fits.labellings)
+    monkeypatch.setattr(fits, "labellings", labels)
+    run_gmm(settings)
     asked = mock.Mock(return_value=2.0)
-    monkeypatch.setattr(fits, "resamples", drawn)
     monkeypatch.setattr(fits, "temperature", asked)
-    settings = finished("dec.keep=refined")
     run_dec(settings)
     before, refined = (np.load(settings.run_folder / s / "latent.npy") for s in ("GMM", "DEC"))
-    np.testing.assert_array_equal(drawn.call_args.args[0], before)
-    _, latents, votes = asked.call_args.args
-    np.testing.assert_array_equal(latents, refined)  # all of them, in their order
-    assert votes.shape == (4, len(refined))
+    mixture, latents, votes = asked.call_args.args
+    index = [np.flatnonzero((refined == row).all(1))[0] for row in latents.astype("f4")]
+    drawn = labels.call_args_list[0].args[0]
+    np.testing.assert_array_equal(before[index], drawn.labelled)
+    k = len(mixture.weights)
+    np.testing.assert_array_equal(votes, fits.labellings(drawn, k, 5, 0, 2.0))

@@ -28,7 +28,7 @@ HEADERS = {
     "AEC/history.csv": "epoch train_mse validation_mse learning_rate seconds samples_per_second",
     "DEC/history.csv": "epoch mse kl loss label_change learning_rate seconds samples_per_second",
     "GMM/selection.csv": "n_clusters bic aic silhouette inertia gap gap_std stability "
-    "stability_std agreement",
+    "stability_std",
     "DEC/cluster_performance.csv": "label size share mean_probability silhouette_latent "
     "mse_to_mean inner_product_with_mean",
     "DEC/labels.csv": "index label probability starttime trace_id",
