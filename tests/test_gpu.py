@@ -172,8 +172,7 @@ def test_encoding_waits_once(tmp_path, gpu):
 
 def test_batches_are_larger_on_a_gpu():
     given = load_settings(None).aec
-    expected = ((50, 16, 320, 320), (400, 16, 50, 50), (1000, 16, 32, 50), (3200, 32, 20, 50),
-                (40_000, 256, 20, 50), (500_000, 1024, 20, 20))  # fmt: skip
+    expected = (50, 16, 320, 320), (1000, 16, 32, 50), (3200, 32, 20, 50), (500_000, 1024, 20, 40)
     for n, batch_size, *epochs in expected:
         settings, without = (with_defaults(given, n, GPU, has_fixed=x) for x in (True, False))
         assert [settings.n_epochs, without.n_epochs] == epochs
@@ -248,7 +247,7 @@ def on_cpu(data, tmp_path_factory):
 @pytest.mark.parametrize("mode", ["device", "disk"])
 def test_run_equals_that_of_the_cpu(data, tmp_path, on_cpu, gpu, mode):
     found = results(data, tmp_path, f"data.loadmode={mode}", "run.device=cuda")
-    torch.testing.assert_close(found, on_cpu, rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(found, on_cpu, rtol=1e-2, atol=3e-3)
     folder = tmp_path / "Outputs/test"
     for stage in ("GMM", "DEC"):
         new = tmp_path / f"{stage}.csv"

@@ -259,11 +259,10 @@ def fit_number(task: tuple[Basis, int], path: Path) -> dict[str, Any]:
     """
     basis, k = task
     settings, seed, (latents, trees, halves) = basis.settings, basis.seed, _read(basis)
-    shrinkage = settings.covariance_shrinkage
-    mixture = _fit(latents, trees, k, settings.n_init, seed, shrinkage)
-    scores, votes, saved = (NAN, NAN), None, {}
-    if halves is not None:
-        votes = labellings(halves, k, settings.n_init, seed, shrinkage)
+    own = k, settings.n_init, seed, (shrinkage := settings.covariance_shrinkage)
+    mixture = _fit(latents, trees, *own)
+    scores, saved = (NAN, NAN), {}
+    votes = None if halves is None else labellings(halves, *own)
     if votes is not None:
         divisor = temperature(mixture, halves.labelled, votes)
         mixture, scores = replace(mixture, temperature=divisor), stability(votes)

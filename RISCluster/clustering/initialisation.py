@@ -34,7 +34,6 @@ MAX_TREE_SIZE = 2000  # latents of the trees
 MAX_CONVERGED_SIZE = 10000  # latents, with those of the trees, for a fit that has converged
 MIN_TREE_SIZE = 5
 MAP_STEPS = 500  # of gradient descent
-MAP_ANGLE = 0.8  # of the Barnes-Hut approximation; in 0.75 of the time of 0.5
 MAP_WEIGHT = 2.0  # of a view that is a map; 1 of the others
 PERPLEXITY = 30.0
 N_NEIGHBOURS = 10
@@ -122,8 +121,7 @@ def tsne(latents: np.ndarray, seed: int) -> np.ndarray:
     if spread == 0:
         return np.zeros((len(x), 2))
     perplexity = min(PERPLEXITY, (len(x) - 1) / 3)
-    options = {"init": "pca", "angle": MAP_ANGLE, "max_iter": MAP_STEPS, "random_state": seed}
-    method = TSNE(perplexity=perplexity, **options)
+    method = TSNE(perplexity=perplexity, init="pca", max_iter=MAP_STEPS, random_state=seed)
     with threadpool_limits(1):  # sums of several threads differ in the last digits
         return method.fit_transform(x / spread).astype(np.float64)
 

@@ -76,9 +76,9 @@ class Mixture:
             white -= offsets
             np.einsum("nkd,nkd->nk", white, white, out=squares[start : start + BLOCK])
         log_determinants = 2 * np.log(np.diagonal(triangles, axis1=1, axis2=2)).sum(1)
+        squares += d * np.log(2 * np.pi) + log_determinants
         with np.errstate(divide="ignore"):  # weights can be 0
-            constants = np.log(self.weights) - 0.5 * (d * np.log(2 * np.pi) + log_determinants)
-        return constants - 0.5 * squares
+            return np.log(self.weights) - 0.5 * squares
 
     def posterior(self, latents: np.ndarray) -> np.ndarray:
         """Probability of each cluster: (N, D) to (N, K), rows sum to one."""

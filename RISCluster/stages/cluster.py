@@ -54,21 +54,20 @@ def _fit_and_label(session: Session, aec: TrainedModel) -> None:
         log.info(f"fitting to {len(drawn):,} of {n_usable:,} latents (gmm.fit_samples)")
     fitted = latents[drawn].astype(np.float64)
     fits = fit_mixtures(path, fitted, blocks, numbers, settings, session.stop)
-    mixtures, rows, trees = fits[:3]
-    k = select(rows, criterion)
+    rows, k = fits.rows, select(fits.rows, criterion)
     log.info(f"{criterion} selects K = {k}")
     for text in contradictions(rows, k, criterion):
         log.warning(text)
-    mixture = mixtures[k]
+    mixture = fits.mixtures[k]
     labelling = label_file(latents, mixture.posterior, k, session.file, path)
     _, metrics = label_metrics(session.file, latents, labelling, seed)
     metrics["temperature"] = mixture.temperature
     metrics["stability"] = rows[numbers.index(k)].stability
     write_rows(path / "selection.csv", rows)
     arrays = {"n_clusters": np.array(numbers), "voted": drawn[fits.voted]} | mixture.arrays()
-    arrays |= {f"votes_{k}": votes for k, votes in fits.votes.items()}
+    arrays |= {f"votes_{number}": each for number, each in fits.votes.items()}
     extra = []
-    for number, each in mixtures.items():
+    for number, each in fits.mixtures.items():
         arrays |= each.arrays(f"_{number}")
         if settings.gmm.all_labels:
             extra.append(f"labels_{number}.csv")
@@ -78,7 +77,7 @@ def _fit_and_label(session: Session, aec: TrainedModel) -> None:
     reader = Reader(session.file, aec.preparation, session.ranks.device)
     training = SampleSet(split.both, reader=reader)
     training_distribution(aec.model, mixture, training).save(path / "novelty.npz")
-    shown = replace(trees, index=drawn[trees.index]) if trees else None  # index of the file
+    shown = replace(fits.trees, index=drawn[fits.trees.index]) if fits.trees else None
     remove_fits(path)
     session.finish([*RESULTS, *extra], metrics, shown)
 
@@ -109,6 +108,5 @@ def read_mixture(path: Path, n_clusters: int | str) -> Mixture:
 def read_votes(path: Path, n_clusters: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Samples (m,) and their `labellings` (H, m) by half-samples, if the file has them."""
     arrays = read_npz(path)
-    if (votes := arrays.get(f"votes_{n_clusters}")) is None:
-        return None
-    return arrays["voted"], votes.astype(int)
+    votes = arrays.get(f"votes_{n_clusters}")  # earlier versions wrote none
+    return None if votes is None else (arrays["voted"], votes.astype(int))

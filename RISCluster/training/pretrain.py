@@ -23,10 +23,9 @@ MIN_STEPS = 100  # of an epoch
 BATCH_SIZE, LR = 64, 0.001  # of a constant learning rate
 MAX_LR = 0.0055  # of one-cycle and `BATCH_SIZE` samples
 BETAS = 0.9, 0.9  # of one-cycle: a short memory of squared gradients needs fewer epochs
-# Of one-cycle: more than the least for small sets and for pictures, whose clusters need more, up to
-# these steps in all; more than the most where even they have too few steps.
-EPOCHS, STEPS, STEPS_WITHOUT_FIXED, LEAST_STEPS = (20, 50), 2000, 8000, 1000
-MAX_EPOCHS = 500
+# Of one-cycle: 20 to 50 epochs, up to these steps in all, as small sets and pictures need more, and
+# up to 500 epochs where even 50 have too few steps. 500 at a constant learning rate.
+EPOCHS, STEPS, STEPS_WITHOUT_FIXED, LEAST_STEPS = (20, 50, 500), 2000, 20_000, 1000
 WARM_UP = 0.1  # of the steps of the one-cycle schedule
 MIN_WARM_UP = 0.04  # of the maximum learning rate
 
@@ -123,8 +122,8 @@ def with_defaults(
     if n_epochs == "auto":
         steps = STEPS if has_fixed else STEPS_WITHOUT_FIXED
         least, wanted = (each * batch_size // n for each in (LEAST_STEPS, steps))
-        n_epochs = min(MAX_EPOCHS, max(EPOCHS[0], min(EPOCHS[1], wanted), least))
-        n_epochs = n_epochs if is_cycle else MAX_EPOCHS
+        n_epochs = max(EPOCHS[0], min(EPOCHS[1], wanted), min(EPOCHS[2], least))
+        n_epochs = n_epochs if is_cycle else EPOCHS[2]
     own = {"schedule": schedule, "batch_size": batch_size, "lr": lr, "n_epochs": n_epochs}
     return replace(settings, **own)
 

@@ -54,9 +54,7 @@ def check(file, cube, window, stride, across=1, apart=1):
     [(4, 4, 1, 1, ":", ":"), (4, 1, 3, 1, ":", ":"), (5, 3, 2, 1, "1:6:2", "3:"),
      (4, 6, 1, 1, "-2:", "::3"), (6, 6, 4, 2, ":", ":"), (5, 2, 7, 1, ":", ":")],
 )  # fmt: skip
-def test_samples_are_windows_whatever_the_tiles(
-    tmp_path, monkeypatch, tile, chunks, window, stride, across, apart, channels, times
-):
+def test_tiles(tmp_path, monkeypatch, tile, chunks, window, stride, across, apart, channels, times):
     monkeypatch.setattr(cube_file, "TILE_BYTES", tile)
     monkeypatch.setattr(cube_file, "BLOCK_BYTES", max(1, tile // 4))
     path = write_cube(tmp_path / "c.h5", chunks=chunks)

@@ -37,9 +37,7 @@ def write_known(path, truth):
     return write_cube(path, cube, (40, 2, 16), **axes)
 
 
-def test_the_map_shows_the_classes_where_they_are(
-    make_settings, monkeypatch, tmp_path, empty_figures
-):
+def test_map_of_the_classes(make_settings, monkeypatch, tmp_path, empty_figures):
     monkeypatch.setattr(io, "BLOCK_ROWS", 7)
     monkeypatch.setattr(cube_file, "TILE_BYTES", 40 * 2 * 16 * 4)  # bands of two channels
     monkeypatch.setattr(make_report, "write_report", lambda folder: folder)

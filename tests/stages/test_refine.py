@@ -61,9 +61,7 @@ def test_number_of_clusters(finished):
 
 
 @pytest.mark.parametrize("labels", ["mixture", "student"])
-def test_refinement_that_separates_neighbours_is_rejected(
-    finished, monkeypatch, capsys, tmp_path, labels
-):
+def test_worse_refinement_is_rejected(finished, monkeypatch, capsys, tmp_path, labels):
     monkeypatch.setattr(fits, "AGREEMENT_TOLERANCE", -2.0)  # nothing is good enough
     monkeypatch.setattr(fits, "temperature", None)  # not called: nothing to calibrate
     settings, table = finished(f"dec.labels={labels}", "dec.gamma=0.5"), tmp_path / "again.csv"
@@ -131,5 +129,9 @@ def test_refined_mixture_is_calibrated_by_the_unrefined_latents(finished, monkey
     index = [np.flatnonzero((refined == row).all(1))[0] for row in latents.astype("f4")]
     drawn = labels.call_args_list[0].args[0]
     np.testing.assert_array_equal(before[index], drawn.labelled)
-    k = len(mixture.weights)
-    np.testing.assert_array_equal(votes, fits.labellings(drawn, k, 5, 0, 2.0))
+    expected = fits.labellings(drawn, len(mixture.weights), 5, 0, 2.0)
+    np.testing.assert_array_equal(votes, expected)
+    monkeypatch.setattr(refine, "read_votes", lambda *_: None)  # as of a run of 1.0.0
+    run_dec(finished("dec.keep=refined", "gmm.fit_samples=150", "dec.n_epochs=1"))
+    first, second = (metrics(settings.run_folder / s)["temperature"] for s in ("GMM", "DEC"))
+    assert first == second != 2

@@ -75,6 +75,10 @@ def test_training_lowers_the_loss_and_keeps_the_best_weights(tmp_path):
     model, result = train(tmp_path, "aec", "aec.n_epochs=30", "aec.lr=0.003")
     losses = [float(row["validation_mse"]) for row in history(tmp_path)]
     assert min(losses) < 0.7 * losses[0]
+    rates = [float(row["learning_rate"]) for row in history(tmp_path)]
+    steps = np.arange(3, 120, 4)  # the last ones of each epoch
+    np.testing.assert_allclose(rates, 0.003 * np.minimum(steps / 12, (120 - steps) / 108), 1e-6)
+    assert torch.load(tmp_path / "last.pt")["optimizer"]["param_groups"][0]["betas"] == (0.9, 0.9)
     model.load_state_dict(result.best_weights)
     x = held(20, 1).x
     with torch.no_grad():
@@ -94,7 +98,7 @@ def test_patience(tmp_path, monkeypatch, losses, epochs):
     _, result = train(tmp_path, "aec", *words, samples=held(8))
     state = torch.load(tmp_path / "last.pt")
     assert (len(result.history), state["stop_reason"]) == (epochs, "patience")
-    assert state["optimizer"]["param_groups"][0]["lr"] == 0.001
+    assert state["optimizer"]["param_groups"][0]["betas"] == (0.9, 0.999)
 
 
 def test_dec_looks_targets_up_by_position(tmp_path, monkeypatch):
