@@ -34,6 +34,7 @@ ALONE = Ranks(0, 1, GPU)
 N, FIXED = 60, FixedFeatureSizes(2, 2)
 # Adam turns rounding of gradients near zero into steps of up to the learning rate.
 FAST = "gmm.init=kmeans gmm.n_resamples=none gmm.n_clusters=3 aec.n_components=2 aec.lr=0.0005"
+FAST += " aec.schedule=constant"  # with BETAS weights of small gradients follow rounding
 PREPARATION = Preparation("sqrt", "vec_norm", torch.full((16, 20), 0.1), 2.0)
 
 
@@ -247,7 +248,7 @@ def on_cpu(data, tmp_path_factory):
 @pytest.mark.parametrize("mode", ["device", "disk"])
 def test_run_equals_that_of_the_cpu(data, tmp_path, on_cpu, gpu, mode):
     found = results(data, tmp_path, f"data.loadmode={mode}", "run.device=cuda")
-    torch.testing.assert_close(found, on_cpu, rtol=1e-2, atol=3e-3)
+    torch.testing.assert_close(found, on_cpu, rtol=1e-2, atol=1e-3)
     folder = tmp_path / "Outputs/test"
     for stage in ("GMM", "DEC"):
         new = tmp_path / f"{stage}.csv"
