@@ -6,9 +6,11 @@ adjusted Rand index (Hubert and Arabie 1985) between these labellings is the sta
 al. 2002; Lange et al. 2004).
 
 The posterior of a mixture is overconfident, because clusters of real latents are not Gaussian. Log
-densities are divided by the temperature (Guo et al. 2017) at which the posterior predicts the
-labels of the half-samples best; this changes no label. Each cluster of a half-sample is matched to
-the one that has most of its members, as half-samples can split a common cluster.
+densities are divided by a temperature (Guo et al. 2017), and a share of the posterior is divided
+equally among the clusters (label smoothing, Szegedy et al. 2016), for half-samples that disagree
+inside of clusters too. Both are such that the posterior predicts the labels of the half-samples
+best; they change no label. Each cluster of a half-sample is matched to the one that has most of its
+members, as half-samples can split a common cluster.
 
 Letters: N latents, D features, K clusters, n latents of a half-sample, m latents that are labelled,
 H half-samples.
@@ -24,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import cpu_count
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score, silhouette_score
@@ -54,7 +56,7 @@ MAX_LABELLED = 5000  # latents that all mixtures label
 MIN_CLUSTER_SIZE = 10  # latents of a cluster in a half-sample
 MAX_N_INIT = 10  # restarts of k-means, of half-samples and for the inertia
 MAX_TEMPERATURE = 100.0  # all clusters are about equally probable
-MIN_PROBABILITY = 1e-6  # added to the probability of a label, against single outliers
+MIN_SMOOTHING = 1e-6  # against single outliers
 # Decrease of neighbour agreement up to which refinement is accepted: on labelled sets, small
 # decreases came with better clusters, larger ones with worse.
 AGREEMENT_TOLERANCE = 0.015
@@ -124,8 +126,8 @@ def stability(labels: np.ndarray) -> tuple[float, float]:
     return float(np.mean(scores)), float(np.std(scores))
 
 
-def temperature(mixture: Mixture, latents: np.ndarray, labels: np.ndarray) -> float:
-    """Temperature at which the posterior of latents (m, D) predicts `labellings` (H, m) best."""
+def calibrate(mixture: Mixture, latents: np.ndarray, labels: np.ndarray) -> Mixture:
+    """A mixture whose posterior of latents (m, D) predicts `labellings` (H, m) best."""
     log_densities = mixture.log_densities(latents)
     mixture_labels = log_densities.argmax(1)
     k, votes = len(mixture.weights), []
@@ -134,15 +136,15 @@ def temperature(mixture: Mixture, latents: np.ndarray, labels: np.ndarray) -> fl
         votes.append(counts.argmax(1)[half])  # the label that most latents of the same label have
     votes = np.stack(votes, axis=1)
 
-    def loss(log_temperature: float) -> float:
-        tempered = log_densities / np.exp(log_temperature)
+    def loss(parameters: np.ndarray) -> float:
+        tempered = log_densities / np.exp(parameters[0])
         chosen = np.take_along_axis(tempered, votes, axis=1)
         probability = np.exp(chosen - logsumexp(tempered, axis=1, keepdims=True))
-        return -float(np.log(probability + MIN_PROBABILITY).mean())
+        return -float(np.log((1 - parameters[1]) * probability + parameters[1] / k).mean())
 
-    bounds = (0.0, float(np.log(MAX_TEMPERATURE)))
-    best = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-3})
-    return float(np.exp(min((*bounds, best.x), key=loss)))
+    bounds = (0.0, np.log(MAX_TEMPERATURE)), (MIN_SMOOTHING, 1.0)
+    found = minimize(loss, (1.0, 0.1), method="L-BFGS-B", bounds=bounds).x
+    return replace(mixture, temperature=float(np.exp(found[0])), smoothing=float(found[1]))
 
 
 def choose_final_labels(
@@ -156,9 +158,9 @@ def choose_final_labels(
     change; or else `model`, by its soft assignment (``dec.labels = student``), or a mixture of the
     refined latents. `before` and `refined` are latents (N, D).
 
-    The temperature is that at which the refined mixture predicts `votes` best: rows (m,) and
-    `labellings` (H, m) of the GMM stage, as half-samples of refined latents would all have the same
-    clusters, whether these are real or not. Without them it is that of `start`.
+    The refined mixture is calibrated to predict `votes`: rows (m,) and `labellings` (H, m) of the
+    GMM stage, as half-samples of refined latents would all have the same clusters, whether these
+    are real or not. Without them it has the temperature of `start`.
     """
     gmm, dec, k = settings.gmm, settings.dec, len(start.weights)
     is_usable = ~np.isnan(refined[:, 0])
@@ -185,10 +187,13 @@ def choose_final_labels(
         )
         return start, (agreement[0], agreement[0])
     if isinstance(labeller, Mixture) and gmm.n_resamples is not None:
-        divisor = start.temperature
-        if votes is not None:
-            divisor = temperature(labeller, refined[votes[0]].astype(np.float64), votes[1])
-        labeller = replace(labeller, temperature=divisor)
+        if votes is None:
+            log.warning(
+                "the probabilities have the temperature of the mixture in GMM/, as it has no labels "
+                "of half-samples (too few samples, or of an earlier version)"
+            )
+            return replace(labeller, temperature=start.temperature), agreement
+        labeller = calibrate(labeller, refined[votes[0]].astype(np.float64), votes[1])
     return labeller, agreement
 
 
@@ -264,8 +269,7 @@ def fit_number(task: tuple[Basis, int], path: Path) -> dict[str, Any]:
     scores, saved = (NAN, NAN), {}
     votes = None if halves is None else labellings(halves, *own)
     if votes is not None:
-        divisor = temperature(mixture, halves.labelled, votes)
-        mixture, scores = replace(mixture, temperature=divisor), stability(votes)
+        mixture, scores = calibrate(mixture, halves.labelled, votes), stability(votes)
         saved["votes"] = votes.astype(np.min_scalar_type(k))
     few = latents[subsample(len(latents), max(MAX_CRITERIA_SIZE, k), seed)]
     labels, silhouette = mixture.posterior(few).argmax(1), NAN

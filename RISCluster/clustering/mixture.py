@@ -27,14 +27,17 @@ class Mixture:
     weights: np.ndarray  # (K,)
     means: np.ndarray  # (K, D); in units of the latents
     covariances: np.ndarray  # (K, D, D)
-    # divides log densities in the posterior; see `clustering.fit`. Changes no label
-    temperature: float = 1.0
+    # Of the posterior, see `clustering.fit`; they change no label.
+    temperature: float = 1.0  # divides log densities
+    smoothing: float = 0.0  # share that is divided equally among the clusters
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], suffix: str = "") -> "Mixture":
         """Inverse of `arrays`."""
         names = ("weights", "means", "covariances")
-        return cls(*(arrays[x + suffix] for x in names), float(arrays[f"temperature{suffix}"]))
+        smoothing = arrays.get(f"smoothing{suffix}", 0.0)  # earlier versions had none
+        own = float(arrays[f"temperature{suffix}"]), float(smoothing)
+        return cls(*(arrays[x + suffix] for x in names), *own)
 
     def arrays(self, suffix: str = "") -> dict[str, np.ndarray]:
         """Arrays by name, for files."""
@@ -84,7 +87,8 @@ class Mixture:
         """Probability of each cluster: (N, D) to (N, K), rows sum to one."""
         log_densities = self.log_densities(np.asarray(latents, dtype=np.float64))
         tempered = log_densities / self.temperature
-        return np.exp(tempered - logsumexp(tempered, axis=1, keepdims=True))
+        posterior = np.exp(tempered - logsumexp(tempered, axis=1, keepdims=True))
+        return (1 - self.smoothing) * posterior + self.smoothing / len(self.weights)
 
     def log_likelihood(self, latents: np.ndarray) -> np.ndarray:
         """Logarithm of the mixture's density: (N, D) to (N,)."""

@@ -61,7 +61,7 @@ def _fit_and_label(session: Session, aec: TrainedModel) -> None:
     mixture = fits.mixtures[k]
     labelling = label_file(latents, mixture.posterior, k, session.file, path)
     _, metrics = label_metrics(session.file, latents, labelling, seed)
-    metrics["temperature"] = mixture.temperature
+    metrics |= {"temperature": mixture.temperature, "smoothing": mixture.smoothing}
     metrics["stability"] = rows[numbers.index(k)].stability
     write_rows(path / "selection.csv", rows)
     arrays = {"n_clusters": np.array(numbers), "voted": drawn[fits.voted]} | mixture.arrays()

@@ -109,7 +109,7 @@ def _label(session: Session, aec: TrainedModel, model: DEC, samples: SampleSet) 
         "tol": session.settings.dec.tol,
     }
     if is_mixture := isinstance(labeller, Mixture):
-        metrics["temperature"] = labeller.temperature
+        metrics |= {"temperature": labeller.temperature, "smoothing": labeller.smoothing}
     about = aec.preparation, aec.variance, file, session.fingerprint
     labels_by = "mixture" if is_mixture else "student"
     save_model(path / "model.pt", model, *about, labels=labels_by)

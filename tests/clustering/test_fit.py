@@ -86,13 +86,20 @@ def test_mean_over_all_pairs():
     assert (mean, spread) == pytest.approx((0, np.sqrt((1 + 0.25 + 0.25) / 3)), abs=1e-12)
 
 
-def test_temperature_from_which_labels_were_drawn():
-    """Points on a line, and labels drawn from the posterior of two clusters at a temperature."""
+def test_temperature_and_smoothing_from_which_labels_were_drawn():
+    """Points on a line, and labels drawn from the posterior of two clusters."""
     two = Mixture(np.full(2, 0.5), np.array([[-1.0], [1.0]]), np.full((2, 1, 1), 0.25))
     points = np.random.default_rng(0).uniform(-2, 2, (20_000, 1))
-    for truth in (0.3, 1.5, 20.0):
-        second = replace(two, temperature=truth).posterior(points)[:, 1]
+    for truth, smoothing in ((0.3, 0.0), (1.5, 0.0), (20.0, 0.0), (1.5, 0.2), (3.0, 0.1)):
+        drawn = replace(two, temperature=truth, smoothing=smoothing)
+        second = drawn.posterior(points)[:, 1]
+        assert second.min() >= smoothing / 2
         labels = (np.random.default_rng(1).random((4, 20_000)) < second).astype(int)
         labels[1::2] = 1 - labels[1::2]  # the numbers of clusters mean nothing
-        found = fit.temperature(replace(two, temperature=7.0), points, labels)  # its own is ignored
-        assert found == pytest.approx(max(1, truth), rel=0.05)
+        own = replace(two, temperature=7.0, smoothing=0.3)  # are ignored
+        found = fit.calibrate(own, points, labels)
+        expected = replace(drawn, temperature=max(1.0, truth)).posterior(points)
+        np.testing.assert_allclose(found.posterior(points), expected, atol=0.02)
+        if truth < 20:  # else the posterior is nearly linear, and either of both does
+            assert found.temperature == pytest.approx(max(1, truth), rel=0.1)
+            assert found.smoothing == pytest.approx(smoothing, abs=0.02)

@@ -23,8 +23,11 @@ def test_selected_by_stability_with_labels_and_temperatures_of_every_number(fini
     with np.load(path) as arrays:
         assert arrays["n_clusters"].tolist() == [2, 3, 4]
         found = [float(arrays[f"temperature_{number}"]) for number in mixtures]
-    assert 1 <= min(found) < max(found)  # more clusters than the three classes were fitted
+        smoothing = [float(arrays[f"smoothing_{number}"]) for number in mixtures]
     assert [mixture.temperature for mixture in mixtures.values()] == found
+    assert [mixture.smoothing for mixture in mixtures.values()] == smoothing
+    # More clusters than the three classes were fitted.
+    assert smoothing[1] < 1e-3 < smoothing[2]
     assert (folder / f"labels_{k}.csv").read_bytes() == (folder / "labels.csv").read_bytes()
     latents = np.load(folder / "latent.npy")
     for number, mixture in mixtures.items():

@@ -1,5 +1,6 @@
 """The DEC stage: start, choice of the labels, calibrated probabilities."""
 
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_number_of_clusters(finished):
 @pytest.mark.parametrize("labels", ["mixture", "student"])
 def test_worse_refinement_is_rejected(finished, monkeypatch, capsys, tmp_path, labels):
     monkeypatch.setattr(fits, "AGREEMENT_TOLERANCE", -2.0)  # nothing is good enough
-    monkeypatch.setattr(fits, "temperature", None)  # not called: nothing to calibrate
+    monkeypatch.setattr(fits, "calibrate", None)  # not called: nothing to calibrate
     settings, table = finished(f"dec.labels={labels}", "dec.gamma=0.5"), tmp_path / "again.csv"
     run_dec(settings)
     gmm, dec = (settings.run_folder / name for name in ("GMM", "DEC"))
@@ -93,19 +94,23 @@ def test_labels_of_the_soft_assignment(finished, monkeypatch):
     assert ("temperature" in metrics(dec), metrics(dec)["refined"]) == (False, True)
 
 
+def hot(mixture, *_):
+    return replace(mixture, temperature=HOT, smoothing=0.1)
+
+
 def test_every_result_of_a_run_is_at_its_temperature(finished, monkeypatch, tmp_path):
-    monkeypatch.setattr(fits, "temperature", lambda *_: HOT)
+    monkeypatch.setattr(fits, "calibrate", hot)
     settings = finished("dec.keep=refined", "gmm.n_init=2")
     run, table = settings.run_folder, tmp_path / "again.csv"
     for stage in (run_gmm, run_dec):
         stage(settings)
     for name in ("GMM", "DEC"):
-        assert metrics(run / name)["temperature"] == HOT
+        assert [metrics(run / name)[x] for x in ("temperature", "smoothing")] == [HOT, 0.1]
         with open_run(run) as opened:
             mixture = opened.stages[name].mixture
         densities = mixture.log_densities(np.load(run / name / "latent.npy").astype(float))
         tempered = np.exp((densities - densities.max(1, keepdims=True)) / HOT)
-        tempered /= tempered.sum(1, keepdims=True)
+        tempered = 0.9 * tempered / tempered.sum(1, keepdims=True) + 0.1 / tempered.shape[1]
         written = np.array(column(run / name / "labels.csv", "probability"), float)
         np.testing.assert_allclose(written, tempered.max(1), atol=1e-5)
         assert 0.4 < written.mean() < 0.99
@@ -118,9 +123,9 @@ def test_every_result_of_a_run_is_at_its_temperature(finished, monkeypatch, tmp_
 
 def test_refined_mixture_is_calibrated_by_the_unrefined_latents(finished, monkeypatch):
     settings = finished("dec.keep=refined", "gmm.fit_samples=60")
-    labels, asked = mock.Mock(side_effect=fits.labellings), mock.Mock(return_value=HOT)
+    labels, asked = mock.Mock(side_effect=fits.labellings), mock.Mock(side_effect=hot)
     monkeypatch.setattr(fits, "labellings", labels)
-    monkeypatch.setattr(fits, "temperature", asked)
+    monkeypatch.setattr(fits, "calibrate", asked)
     run_gmm(settings)
     run_dec(settings)
     before, refined = (np.load(settings.run_folder / s / "latent.npy") for s in ("GMM", "DEC"))
@@ -130,7 +135,7 @@ def test_refined_mixture_is_calibrated_by_the_unrefined_latents(finished, monkey
     np.testing.assert_array_equal(before[index], drawn.labelled)
     expected = fits.labellings(drawn, len(mixture.weights), 5, 0, 2.0)
     np.testing.assert_array_equal(votes, expected)
-    monkeypatch.setattr(fits, "temperature", None)  # not called without votes, as of 1.0.0
+    monkeypatch.setattr(fits, "calibrate", None)  # not called without votes, as of 1.0.0
     monkeypatch.setattr(refine, "read_votes", lambda *_: None)
     run_dec(finished("dec.keep=refined", "gmm.fit_samples=60", "dec.n_epochs=1"))
     assert metrics(settings.run_folder / "DEC")["temperature"] == HOT
