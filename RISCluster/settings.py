@@ -322,7 +322,7 @@ class GmmSettings:
     n_clusters: Numbers = Numbers(range(2, 21))
     select: str = "bic"
     gap_reference: str = "uniform"
-    n_resamples: int | None = 4
+    n_resamples: int | None = 6
     init: str = "consensus"
     covariance_shrinkage: float = 2.0
     n_init: int = 100

@@ -80,9 +80,6 @@ class Trial:
         return {name: value.cpu() for name, value in self.model.state_dict().items()}
 
 
-# ---- training -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("kind", "most"), [("aec", 66), ("dec", 111)])
 def test_steps_wait_for_nothing_and_launch_little(tmp_path, gpu, monkeypatch, kind, most):
     seen, step = [], Training.optimizer_step
@@ -182,9 +179,6 @@ def test_batches_are_larger_on_a_gpu():
         assert with_defaults(given, n, CPU).batch_size == min(batch_size, 64)
 
 
-# ---- samples ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("mode", "most"), [("device", 1), ("ram", 0), ("disk", 7)])
 def test_batches_are_on_the_gpu(data, gpu, mode, most):
     with open_spectrograms(data) as file:
@@ -221,9 +215,6 @@ def test_full_gpu_falls_back_to_memory(tmp_path, gpu, monkeypatch, room):
         assert (samples.x.device, len(samples)) == (CPU, 2000)
         del samples
     assert gpu.allocated == 0
-
-
-# ---- runs ---------------------------------------------------------------------------------------
 
 
 def results(data, folder, *words):

@@ -84,9 +84,6 @@ def test_a_stage_that_is_missing_unfinished_changed_or_of_other_inputs(stage):
         refused("provenance.json: ", error=CheckpointError)
 
 
-# ---- stored settings ----------------------------------------------------------------------------
-
-
 @pytest.fixture
 def begin(here, monkeypatch):
     """Begin a stage of the run x with the settings of its words and of the run."""
@@ -153,9 +150,6 @@ def test_files_are_found_from_another_folder(begin, tmp_path, monkeypatch):
     settings = of_run(f"run.folder={tmp_path / 'Outputs'}")
     assert settings.data.file == str(tmp_path / "y.h5")
     assert settings.report.stations == "missing.csv"
-
-
-# ---- commands in messages -----------------------------------------------------------------------
 
 
 def test_commands_are_complete_quoted_and_in_the_form_of_this_process(monkeypatch):

@@ -1,9 +1,10 @@
 """Mixtures of every number of clusters, their stability and calibrated probabilities; final labels.
 
 They are fitted in parallel and cached until the stage has ended. A mixture is also fitted to each
-of several half-samples, from trees of that half-sample alone, and labels the same latents. The mean
-adjusted Rand index (Hubert and Arabie 1985) between these labellings is the stability (Ben-Hur et
-al. 2002; Lange et al. 2004).
+of several half-samples, from trees of that half-sample alone, and labels the same latents. Each
+leaves out one block of features in turn, as real classes show in the others too. The mean adjusted
+Rand index (Hubert and Arabie 1985) between these labellings is the stability (Ben-Hur et al. 2002;
+Lange et al. 2004).
 
 The posterior of a mixture is overconfident, because clusters of real latents are not Gaussian. Log
 densities are divided by a temperature (Guo et al. 2017), and a share of the posterior is divided
@@ -53,7 +54,6 @@ from .selection import NAN, Criteria, gap_statistic
 MAX_CRITERIA_SIZE = 2000  # latents of silhouette, inertia and gap statistic
 MAX_RESAMPLE_SIZE = 1000  # latents of a half-sample: the time goes into its trees
 MAX_LABELLED = 5000  # latents that all mixtures label
-MIN_CLUSTER_SIZE = 10  # latents of a cluster in a half-sample
 MAX_N_INIT = 10  # restarts of k-means, of half-samples and for the inertia
 MAX_TEMPERATURE = 100.0  # all clusters are about equally probable
 MIN_SMOOTHING = 1e-6  # against single outliers
@@ -83,25 +83,31 @@ class Basis(NamedTuple):
 class Resamples(NamedTuple):
     """Half-samples of latents, and the latents that are labelled."""
 
-    # Latents (n, D) and trees of each; no trees where mixtures start from k-means.
-    parts: list[tuple[np.ndarray, Trees | None]]
+    # Features (d,), latents (n, d), trees; no trees where mixtures start from k-means.
+    parts: list[tuple[np.ndarray, np.ndarray, Trees | None]]
     index: np.ndarray  # (m,), ascending; of the labelled latents
     labelled: np.ndarray  # (m, D)
 
 
 def resamples(
-    latents: np.ndarray, blocks: Sequence[int] | None, number: int, seed: int
+    latents: np.ndarray, blocks: Sequence[int], number: int, seed: int, with_trees: bool = True
 ) -> Resamples:
     """Draw half-samples of latents (N, D) at random and grow trees of each, without maps.
 
-    For `blocks` see `grow_trees`; without them no trees are grown.
+    Each leaves out one of the `blocks` of features in turn, if there are several.
     """
-    rng = np.random.default_rng([seed, number])
+    rng, parts = np.random.default_rng([seed, number]), []
     size = min(len(latents) // 2, MAX_RESAMPLE_SIZE)
-    parts = [latents[np.sort(rng.choice(len(latents), size, replace=False))] for _ in range(number)]
-    trees = [grow_trees(part, blocks, seed, with_maps=False) if blocks else None for part in parts]
+    block_of = np.repeat(range(len(blocks)), blocks)
+    for half in range(number):
+        left_out = half % len(blocks) if len(blocks) > 1 else -1
+        features = np.flatnonzero(block_of != left_out)
+        part = latents[np.sort(rng.choice(len(latents), size, replace=False))][:, features]
+        sizes = [n for block, n in enumerate(blocks) if block != left_out]
+        trees = grow_trees(part, sizes, seed, with_maps=False) if with_trees else None
+        parts.append((features, part, trees))
     index = np.sort(rng.choice(len(latents), min(len(latents), MAX_LABELLED), replace=False))
-    return Resamples(list(zip(parts, trees, strict=True)), index, latents[index])
+    return Resamples(parts, index, latents[index])
 
 
 def labellings(
@@ -111,12 +117,12 @@ def labellings(
 
     None for one cluster, or more than a half-sample has latents.
     """
-    if n_clusters < 2 or any(len(latents) < n_clusters for latents, _ in drawn.parts):
+    if n_clusters < 2 or any(len(latents) < n_clusters for _, latents, _ in drawn.parts):
         return None
     n_init, labels = min(n_init, MAX_N_INIT), []
-    for latents, trees in drawn.parts:
+    for features, latents, trees in drawn.parts:
         mixture = _fit(latents, trees, n_clusters, n_init, seed, shrinkage)
-        labels.append(mixture.posterior(drawn.labelled).argmax(1))
+        labels.append(mixture.posterior(drawn.labelled[:, features]).argmax(1))
     return np.stack(labels)
 
 
@@ -158,9 +164,8 @@ def choose_final_labels(
     change; or else `model`, by its soft assignment (``dec.labels = student``), or a mixture of the
     refined latents. `before` and `refined` are latents (N, D).
 
-    The refined mixture is calibrated to predict `votes`: rows (m,) and `labellings` (H, m) of the
-    GMM stage, as half-samples of refined latents would all have the same clusters, whether these
-    are real or not. Without them it has the temperature of `start`.
+    The refined mixture is calibrated with `votes`, rows (m,) and `labellings` (H, m) of the GMM
+    stage, as half-samples of refined latents agree on any clusters. None: temperature of `start`.
     """
     gmm, dec, k = settings.gmm, settings.dec, len(start.weights)
     is_usable = ~np.isnan(refined[:, 0])
@@ -188,10 +193,7 @@ def choose_final_labels(
         return start, (agreement[0], agreement[0])
     if isinstance(labeller, Mixture) and gmm.n_resamples is not None:
         if votes is None:
-            log.warning(
-                "the probabilities have the temperature of the mixture in GMM/, as it has no labels "
-                "of half-samples (too few samples, or of an earlier version)"
-            )
+            log.warning("no half-samples in GMM/: probabilities get the temperature of its mixture")
             return replace(labeller, temperature=start.temperature), agreement
         labeller = calibrate(labeller, refined[votes[0]].astype(np.float64), votes[1])
     return labeller, agreement
@@ -252,8 +254,8 @@ def _read(basis: Basis) -> tuple[np.ndarray, Trees | None, Resamples | None]:
     arrays, halves, n_resamples = read_npz(basis.path), None, basis.settings.n_resamples
     latents, trees = arrays["latents"], Trees.from_arrays(arrays) if "links" in arrays else None
     if n_resamples is not None:
-        blocks = arrays["blocks"].tolist() if trees else None
-        halves = resamples(latents, blocks, n_resamples, basis.seed)
+        blocks = arrays["blocks"].tolist()
+        halves = resamples(latents, blocks, n_resamples, basis.seed, trees is not None)
     return latents, trees, halves
 
 

@@ -34,10 +34,9 @@ class Mixture:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], suffix: str = "") -> "Mixture":
         """Inverse of `arrays`."""
-        names = ("weights", "means", "covariances")
+        *main, temperature = (arrays[name + suffix] for name in [*cls.__annotations__][:4])
         smoothing = arrays.get(f"smoothing{suffix}", 0.0)  # earlier versions had none
-        own = float(arrays[f"temperature{suffix}"]), float(smoothing)
-        return cls(*(arrays[x + suffix] for x in names), *own)
+        return cls(*main, float(temperature), float(smoothing))
 
     def arrays(self, suffix: str = "") -> dict[str, np.ndarray]:
         """Arrays by name, for files."""

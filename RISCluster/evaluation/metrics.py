@@ -159,9 +159,6 @@ def column_metrics(file: SpectrogramFile, labels: np.ndarray, seed: int) -> dict
     return found | event_agreement(labels, events, stations, seed)
 
 
-# ---- events -------------------------------------------------------------------------------------
-
-
 def event_agreement(
     labels: np.ndarray, event_ids: np.ndarray, stations: np.ndarray, seed: int = 0
 ) -> dict[str, float]:

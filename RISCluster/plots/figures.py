@@ -261,9 +261,6 @@ def _profiles(results: Results) -> Figure:
     return occurrence.profiles(hours[:, labels], months[:, labels], labels, titles, totals)
 
 
-# ---- labels compared ----------------------------------------------------------------------------
-
-
 def _confusion(results: Results) -> Figure:
     """The final clusters by known class."""
     stage, table, _ = results.scores[-1]

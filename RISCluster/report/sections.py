@@ -174,9 +174,6 @@ def time(results: Results) -> Context:
     return found
 
 
-# ---- run ----------------------------------------------------------------------------------------
-
-
 def run(results: Results) -> Context:
     """Settings that differ from the defaults, and commands."""
     finished, rows = results.run, []

@@ -27,7 +27,7 @@ def run_gmm(settings: Settings) -> None:
     """Fit mixtures in the latent space of the run's autoencoder and write ``GMM/``."""
     if settings.gmm.select == "stability" and settings.gmm.n_resamples is None:
         raise SettingsError(
-            "[gmm] select = stability needs half-samples; set gmm.n_resamples = 4, or select by "
+            "[gmm] select = stability needs half-samples; set gmm.n_resamples = 6, or select by "
             "another criterion"
         )
     with open_session(settings, "GMM") as session:

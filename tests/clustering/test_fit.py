@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from RISCluster.clustering import fit, initialisation
-from RISCluster.clustering.mixture import Mixture
+from RISCluster.clustering.mixture import Mixture, fit_kmeans, fit_mixture
 from RISCluster.errors import Stopped
 from RISCluster.runtime import StopRequest, start_log
 from RISCluster.settings import load_settings
@@ -66,17 +66,32 @@ def test_stopped_before_and_between_mixtures(tmp_path, monkeypatch):
     assert [len(mixtures[k].weights) for k in NUMBERS] == NUMBERS
 
 
-@pytest.mark.parametrize("blocks", [(1, 1), None])
-def test_three_clouds_are_stable_as_three(blocks):
-    latents = three_clouds(240)[0]
-    drawn = fit.resamples(latents, blocks, 4, 0)
-    assert [part.shape for part, _ in drawn.parts] == [(120, 2)] * 4
+@pytest.mark.parametrize(("blocks", "with_trees"), [((2, 3), True), ((2, 3), False), ((5,), True)])
+def test_three_clouds_are_stable_as_three(blocks, with_trees):
+    clouds, rng = three_clouds(240)[0], np.random.default_rng(0)
+    latents = np.hstack([clouds, 2 * clouds, rng.standard_normal((240, 1))])
+    drawn = fit.resamples(latents, blocks, 4, 0, with_trees)
+    features = [[2, 3, 4], [0, 1]] if len(blocks) > 1 else [[0, 1, 2, 3, 4]] * 2
+    assert [own.tolist() for own, *_ in drawn.parts] == features * 2
+    assert [part.shape for _, part, _ in drawn.parts] == [(120, len(f)) for f in features] * 2
     np.testing.assert_array_equal(drawn.labelled, latents[drawn.index])
-    assert all((half is not None) == (blocks is not None) for _, half in drawn.parts)
+    assert all((half is not None) == with_trees for *_, half in drawn.parts)
     found = {k: fit.labellings(drawn, k, 5, 0, 2.0) for k in (1, 3, 6, 121)}
     assert found[1] is found[121] is None
     mean, spread = fit.stability(found[3])
     assert (mean > 0.99, spread < 0.02, fit.stability(found[6])[0] < 0.95) == (True, True, True)
+
+
+def test_clusters_of_one_block_alone_are_not_stable():
+    rows = np.random.default_rng(1).permutation(240)  # the blocks have nothing in common
+    latents = np.hstack([three_clouds(240)[0], 5 * three_clouds(240)[0][rows]])
+    mixture = fit_mixture(latents, fit_kmeans(latents, 3, 5, 0).labels_, 3)
+    # The clusters are those of the larger block, which half of the half-samples leave out.
+    for blocks, *expected in (((4,), 1, 1), ((2, 2), 1 / 3, 2 / 3)):
+        drawn = fit.resamples(latents, blocks, 4, 0, with_trees=False)
+        votes = fit.labellings(drawn, 3, 5, 0, 2.0)
+        probability = fit.calibrate(mixture, drawn.labelled, votes).posterior(latents).max(1).mean()
+        assert [fit.stability(votes)[0], probability] == pytest.approx(expected, abs=0.05)
 
 
 def test_mean_over_all_pairs():
@@ -93,13 +108,11 @@ def test_temperature_and_smoothing_from_which_labels_were_drawn():
     for truth, smoothing in ((0.3, 0.0), (1.5, 0.0), (20.0, 0.0), (1.5, 0.2), (3.0, 0.1)):
         drawn = replace(two, temperature=truth, smoothing=smoothing)
         second = drawn.posterior(points)[:, 1]
-        assert second.min() >= smoothing / 2
         labels = (np.random.default_rng(1).random((4, 20_000)) < second).astype(int)
         labels[1::2] = 1 - labels[1::2]  # the numbers of clusters mean nothing
-        own = replace(two, temperature=7.0, smoothing=0.3)  # are ignored
-        found = fit.calibrate(own, points, labels)
+        found = fit.calibrate(replace(two, temperature=7.0, smoothing=0.3), points, labels)
         expected = replace(drawn, temperature=max(1.0, truth)).posterior(points)
         np.testing.assert_allclose(found.posterior(points), expected, atol=0.02)
         if truth < 20:  # else the posterior is nearly linear, and either of both does
-            assert found.temperature == pytest.approx(max(1, truth), rel=0.1)
-            assert found.smoothing == pytest.approx(smoothing, abs=0.02)
+            pair = found.temperature, found.smoothing
+            assert pair == pytest.approx((max(1, truth), smoothing), rel=0.1, abs=0.02)

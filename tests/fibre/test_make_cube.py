@@ -59,9 +59,6 @@ def cube(target, files):
     return target
 
 
-# ---- spectra ------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("taper", TAPERS)
 @pytest.mark.parametrize(("window", "step"), [(64, 16), (65, 40), (50, 75)])
 def test_spectra_as_of_scipy(taper, window, step):
@@ -114,9 +111,6 @@ def test_settings_that_do_not_fit_the_rate():
     ):
         with pytest.raises(SettingsError, match=line):
             spectra(word)
-
-
-# ---- cubes --------------------------------------------------------------------------------------
 
 
 def test_layout(tmp_path, target, lines):
@@ -231,9 +225,6 @@ def test_large_cubes_have_many_chunks_in_a_file(tmp_path, files, monkeypatch):
     data = zarr.open_array(tmp_path / "a.zarr", path="data", mode="r")
     assert np.prod(data.shards) >= 4 * np.prod(data.chunks)
     assert np.isfinite(data[:]).all()
-
-
-# ---- a cube that exists -------------------------------------------------------------------------
 
 
 def test_a_cube_is_cut_and_rechunked_as_records_are(files, cube, tmp_path, capsys):

@@ -89,9 +89,6 @@ def test_table():
     assert kinds == [None, "n", "n h10", "n h3", None, "n", "n", "n"]
 
 
-# ---- in a browser ----
-
-
 @pytest.fixture(scope="module")
 def page(made_run, with_traces, tmp_path_factory):
     """A page of a run with waveforms and without static figures, and a copy of the run."""

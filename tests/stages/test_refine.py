@@ -121,7 +121,7 @@ def test_every_result_of_a_run_is_at_its_temperature(finished, monkeypatch, tmp_
     np.testing.assert_allclose(np.load(run / "DEC/soft_assignments.npy"), tempered, atol=1e-5)
 
 
-def test_refined_mixture_is_calibrated_by_the_unrefined_latents(finished, monkeypatch):
+def test_refined_mixture_is_calibrated_by_the_unrefined_latents(finished, monkeypatch, capsys):
     settings = finished("dec.keep=refined", "gmm.fit_samples=60")
     labels, asked = mock.Mock(side_effect=fits.labellings), mock.Mock(side_effect=hot)
     monkeypatch.setattr(fits, "labellings", labels)
@@ -138,4 +138,5 @@ def test_refined_mixture_is_calibrated_by_the_unrefined_latents(finished, monkey
     monkeypatch.setattr(fits, "calibrate", None)  # not called without votes, as of 1.0.0
     monkeypatch.setattr(refine, "read_votes", lambda *_: None)
     run_dec(finished("dec.keep=refined", "gmm.fit_samples=60", "dec.n_epochs=1"))
+    assert "no half-samples in GMM/: probabilities get the temp" in capsys.readouterr().out
     assert metrics(settings.run_folder / "DEC")["temperature"] == HOT
