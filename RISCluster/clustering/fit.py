@@ -13,8 +13,7 @@ inside of clusters too. Both are such that the posterior predicts the labels of 
 best; they change no label. Each cluster of a half-sample is matched to the one that has most of its
 members, as half-samples can split a common cluster.
 
-Letters: N latents, D features, K clusters, n latents of a half-sample, m latents that are labelled,
-H half-samples.
+Letters: N latents, D features, K clusters, n latents of a half-sample, m labelled ones, H halves.
 """
 
 import warnings
@@ -92,9 +91,10 @@ class Resamples(NamedTuple):
 def resamples(
     latents: np.ndarray, blocks: Sequence[int], number: int, seed: int, with_trees: bool = True
 ) -> Resamples:
-    """Draw half-samples of latents (N, D) at random and grow trees of each, without maps.
+    """Draw half-samples of latents (N, D) at random and grow trees of each.
 
-    Each leaves out one of the `blocks` of features in turn, if there are several.
+    Each leaves out one of the `blocks` of features in turn, if there are several, and has no maps,
+    which take seconds each; clusters of a single block, as of pictures, depend on its map.
     """
     rng, parts = np.random.default_rng([seed, number]), []
     size = min(len(latents) // 2, MAX_RESAMPLE_SIZE)
@@ -104,7 +104,7 @@ def resamples(
         features = np.flatnonzero(block_of != left_out)
         part = latents[np.sort(rng.choice(len(latents), size, replace=False))][:, features]
         sizes = [n for block, n in enumerate(blocks) if block != left_out]
-        trees = grow_trees(part, sizes, seed, with_maps=False) if with_trees else None
+        trees = grow_trees(part, sizes, seed, len(sizes) == len(blocks)) if with_trees else None
         parts.append((features, part, trees))
     index = np.sort(rng.choice(len(latents), min(len(latents), MAX_LABELLED), replace=False))
     return Resamples(parts, index, latents[index])

@@ -27,7 +27,7 @@ from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 from ..data.sets import subsample
-from ..runtime import log
+from ..runtime import count, log
 from .mixture import MAX_ITERATIONS, Mixture, fit_kmeans, fit_mixture
 
 MAX_TREE_SIZE = 2000  # latents of the trees
@@ -100,7 +100,7 @@ def grow_trees(
         mapped = [views[0]]
         if len(parts) > 1:
             mapped += [parts[0], np.concatenate(parts[1:], axis=1)]
-        log.info(f"mapping {len(index):,} latents (t-SNE), {len(mapped)} times")
+        log.info(f"drawing {count(len(mapped), 't-SNE map')} of {len(index):,} latents")
         with threadpool_limits(1):
             pool = Parallel(min(len(mapped), cpu_count()), prefer="threads")
             maps = pool(delayed(tsne)(view, seed) for view in mapped)
