@@ -55,7 +55,7 @@ MAX_RESAMPLE_SIZE = 1000  # latents of a half-sample: the time goes into its tre
 MAX_LABELLED = 5000  # latents that all mixtures label
 MAX_N_INIT = 10  # restarts of k-means, of half-samples and for the inertia
 MAX_TEMPERATURE = 100.0  # all clusters are about equally probable
-MIN_SMOOTHING = 1e-6  # against single outliers
+MIN_SMOOTHING = 1e-6  # against single outliers; with 1 all clusters would be equally probable
 # Decrease of neighbour agreement up to which refinement is accepted: on labelled sets, small
 # decreases came with better clusters, larger ones with worse.
 AGREEMENT_TOLERANCE = 0.015
@@ -148,7 +148,7 @@ def calibrate(mixture: Mixture, latents: np.ndarray, labels: np.ndarray) -> Mixt
         probability = np.exp(chosen - logsumexp(tempered, axis=1, keepdims=True))
         return -float(np.log((1 - parameters[1]) * probability + parameters[1] / k).mean())
 
-    bounds = (0.0, np.log(MAX_TEMPERATURE)), (MIN_SMOOTHING, 1.0)
+    bounds = (0.0, np.log(MAX_TEMPERATURE)), (MIN_SMOOTHING, 1 - MIN_SMOOTHING)
     found = minimize(loss, (1.0, 0.1), method="L-BFGS-B", bounds=bounds).x
     return replace(mixture, temperature=float(np.exp(found[0])), smoothing=float(found[1]))
 

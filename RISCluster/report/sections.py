@@ -26,7 +26,7 @@ EXAMPLES = 6  # samples on a card
 NEAREST = 2  # clusters on a card
 STATION_ROWS = 40  # of a table
 MOST = 20  # samples to look at next
-SECOND = 0.05  # probability in a second cluster from which on a sample is between clusters
+SECOND = 0.1  # probability in a second cluster from which on a sample is between clusters
 NIGHT = [20, 21, 22, 23, 0, 1, 2, 3, 4, 5]  # hours, UTC
 
 
@@ -36,7 +36,7 @@ def overview(results: Results) -> Context:
     found, choice = [*results.run.notes], results.choice
     if choice and choice["stability"] < STABLE:
         k = choice["k"]
-        found.append(f"K = {k} is not stable: fits to half of the samples give other clusters.")
+        found.append(f"K = {k} is not stable: fits to parts of samples and features differ.")
     found += choice["contradictions"] if choice else []
     counts = catalogue.by_station()
     for label in np.flatnonzero(sizes >= SMALL).tolist() if len(counts) > 1 else ():
