@@ -50,9 +50,8 @@ from .initialisation import (
 from .mixture import Mixture, fit_kmeans, fit_mixture
 from .selection import NAN, Criteria, gap_statistic
 
-MAX_CRITERIA_SIZE = 2000  # latents of silhouette, inertia and gap statistic
+MAX_CRITERIA_SIZE = 2000  # latents of all criteria but BIC and AIC
 MAX_RESAMPLE_SIZE = 1000  # latents of a half-sample: the time goes into its trees
-MAX_LABELLED = 5000  # latents that all mixtures label
 MAX_N_INIT = 10  # restarts of k-means, of half-samples and for the inertia
 MAX_TEMPERATURE = 100.0  # all clusters are about equally probable
 MIN_SMOOTHING = 1e-6  # against single outliers; with 1 all clusters would be equally probable
@@ -106,7 +105,7 @@ def resamples(
         sizes = [n for block, n in enumerate(blocks) if block != left_out]
         trees = grow_trees(part, sizes, seed, len(sizes) == len(blocks)) if with_trees else None
         parts.append((features, part, trees))
-    index = np.sort(rng.choice(len(latents), min(len(latents), MAX_LABELLED), replace=False))
+    index = np.sort(rng.choice(len(latents), min(len(latents), MAX_CRITERIA_SIZE), replace=False))
     return Resamples(parts, index, latents[index])
 
 
