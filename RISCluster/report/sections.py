@@ -35,8 +35,9 @@ def overview(results: Results) -> Context:
     titles, catalogue, sizes = results.titles, results.catalogue, results.stage.sizes
     found, choice = [*results.run.notes], results.choice
     if choice and choice["stability"] < STABLE:
-        k = choice["k"]
-        found.append(f"K = {k} is not stable: fits to parts of samples and features differ.")
+        found.append(
+            f"K = {choice['k']} is not stable: parts of the samples and features give other clusters."
+        )
     found += choice["contradictions"] if choice else []
     counts = catalogue.by_station()
     for label in np.flatnonzero(sizes >= SMALL).tolist() if len(counts) > 1 else ():
