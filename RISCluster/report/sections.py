@@ -36,7 +36,7 @@ def overview(results: Results) -> Context:
     found, choice = [*results.run.notes], results.choice
     if choice and choice["stability"] < STABLE:
         found.append(
-            f"K = {choice['k']} is not stable: parts of the samples and features give other clusters."
+            f"K = {choice['k']} is not stable: parts of samples and features give other clusters."
         )
     found += choice["contradictions"] if choice else []
     counts = catalogue.by_station()
