@@ -94,6 +94,7 @@ def test_words_replace_the_file_and_later_words_earlier_ones(write):
     ("build.pre_filter", ("1,2,3", "1,2,4,3", "1,2,3,4,5"), "four ascending frequencies"),
     ("build.components", ("Z", "ZZ"), "letters"),
     ("cube.channels", ("5", "1:2:3:4", "1:2:0", "a:"), "start:stop:step"),
+    ("records.order", ("time",), "auto | time,channel | channel,time"),
     ("report.samples", ("-1", "5-3", "a", "0-200"), "none, or indices from 0"),
     ("report.seasons", ("12-2,1-3",), "seasons without a month in common"),
     ("report.span", ("2016", "20170101/20160101", "2016-01-01/2017-01-01T00Z"), "two times"),

@@ -192,7 +192,7 @@ def choose_final_labels(
         return start, (agreement[0], agreement[0])
     if isinstance(labeller, Mixture) and gmm.n_resamples is not None:
         if votes is None:
-            log.warning("no half-samples in GMM/: probabilities get the temperature of its mixture")
+            log.warning("no half-samples in GMM/: probabilities are calibrated like those there")
             return replace(labeller, temperature=start.temperature), agreement
         labeller = calibrate(labeller, refined[votes[0]].astype(np.float64), votes[1])
     return labeller, agreement

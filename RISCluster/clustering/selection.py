@@ -141,7 +141,7 @@ def write_rows(path: Path, rows: list[Criteria]) -> None:
 def read_rows(path: Path) -> list[Criteria]:
     """Read a selection.csv."""
     try:
-        columns = Criteria._fields.__contains__  # files of 1.0.0 have one more
+        columns = Criteria._fields.__contains__  # earlier versions wrote one more
         table = pandas.read_csv(path, dtype=float, usecols=columns).astype({"n_clusters": int})
         return [Criteria(**row) for row in table.to_dict("records")]
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -22,11 +22,10 @@ def test_selected_by_stability_with_labels_and_temperatures_of_every_number(fini
     mixtures = {number: read_mixture(path, number) for number in (2, 3, 4)}
     with np.load(path) as arrays:
         assert arrays["n_clusters"].tolist() == [2, 3, 4]
-        found = [float(arrays[f"temperature_{number}"]) for number in mixtures]
-        smoothing = [float(arrays[f"smoothing_{number}"]) for number in mixtures]
-    assert [mixture.temperature for mixture in mixtures.values()] == found
-    assert [mixture.smoothing for mixture in mixtures.values()] == smoothing
-    assert max(found) > 1 or max(smoothing) > 0.01  # more clusters than three classes were fitted
+        names = "temperature", "smoothing"
+        found = [tuple(float(arrays[f"{x}_{number}"]) for x in names) for number in mixtures]
+    assert [(each.temperature, each.smoothing) for each in mixtures.values()] == found
+    assert max(found) > (1.0, 0.01)  # more clusters than three classes were fitted
     assert (folder / f"labels_{k}.csv").read_bytes() == (folder / "labels.csv").read_bytes()
     latents = np.load(folder / "latent.npy")
     for number, mixture in mixtures.items():

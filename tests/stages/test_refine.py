@@ -138,5 +138,5 @@ def test_refined_mixture_is_calibrated_by_the_unrefined_latents(finished, monkey
     monkeypatch.setattr(fits, "calibrate", None)  # not called without votes, as of 1.0.0
     monkeypatch.setattr(refine, "read_votes", lambda *_: None)
     run_dec(finished("dec.keep=refined", "gmm.fit_samples=60", "dec.n_epochs=1"))
-    assert "no half-samples in GMM/: probabilities get the temp" in capsys.readouterr().out
+    assert "no half-samples in GMM/: probabilities are calibrated" in capsys.readouterr().out
     assert metrics(settings.run_folder / "DEC")["temperature"] == HOT
